@@ -1,0 +1,31 @@
+"""Find out why training waits for data, and make it wait less."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wellfed._api import Observation, diagnose, observe
+    from wellfed.records.codec import load
+
+__all__ = ["Observation", "diagnose", "load", "observe"]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Observation": "wellfed._api",
+    "diagnose": "wellfed._api",
+    "load": "wellfed.records.codec",
+    "observe": "wellfed._api",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Lazy, so that `import wellfed` costs milliseconds and a saved report opens without torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'wellfed' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

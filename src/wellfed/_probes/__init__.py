@@ -1,0 +1,1 @@
+"""Asks the machine and the data; each probe is one function that never raises."""

@@ -1,0 +1,44 @@
+"""The floor everything stands on: frozen values that carry what was found, seen and judged.
+
+Nothing here imports torch; a saved report opens without it.
+"""
+
+from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
+from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
+from wellfed.records.plan import Plan
+from wellfed.records.report import Report
+from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
+from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
+from wellfed.records.verdict import Case, Evidence, Finding, Knob, Remedy, Verdict
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Case",
+    "Epoch",
+    "Estimate",
+    "Evidence",
+    "Fact",
+    "Finding",
+    "Gauge",
+    "Gpu",
+    "Knob",
+    "Ledger",
+    "Line",
+    "LoaderSeen",
+    "Machine",
+    "Plan",
+    "Remedy",
+    "Report",
+    "Site",
+    "Source",
+    "Span",
+    "Stage",
+    "StageStats",
+    "Trace",
+    "Verdict",
+    "Workload",
+    "decode",
+    "encode",
+    "load",
+    "save",
+]

@@ -1,0 +1,104 @@
+"""Records to bytes and back: one codec, one schema version.
+
+The file is JSON with two keys before the record: `wellfed_schema` and `kind`. A higher schema
+number means that fields changed meaning; additions do not raise it (see `Record`).
+"""
+
+import gzip
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from wellfed.errors import NewerReport, ReportError
+from wellfed.records.report import Report
+
+__all__ = ["SCHEMA_VERSION", "decode", "encode", "load", "save"]
+
+SCHEMA_VERSION = 1
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class _Envelope(msgspec.Struct):
+    wellfed_schema: int
+    kind: str
+    record: msgspec.Raw
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """The record as JSON bytes, inside its versioned envelope."""
+    return msgspec.json.encode(
+        _Envelope(
+            wellfed_schema=SCHEMA_VERSION,
+            kind=type(record).__name__,
+            record=msgspec.Raw(msgspec.json.encode(record)),
+        )
+    )
+
+
+def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
+    """The record that `encode` wrote.
+
+    Args:
+        data: what `encode` returned.
+        kind: the record expected.
+        origin: what to call the data in an error.
+
+    Raises:
+        NewerReport: written by a version with a higher schema number.
+        ReportError: not a record of that kind; the message says where it broke.
+    """
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)
+    except msgspec.DecodeError as error:
+        raise ReportError(
+            f"{origin} is not a wellfed file: {error}. "
+            "Make one with: wellfed diagnose --json FILE train.py"
+        ) from error
+    if envelope.wellfed_schema > SCHEMA_VERSION:
+        raise NewerReport(
+            f"{origin} has schema {envelope.wellfed_schema}, and this wellfed reads up to "
+            f"{SCHEMA_VERSION}. Upgrade it: pip install -U wellfed"
+        )
+    if envelope.kind != kind.__name__:
+        raise ReportError(f"{origin} holds a {envelope.kind}, and a {kind.__name__} is needed.")
+    try:
+        return msgspec.json.decode(envelope.record, type=kind)
+    except msgspec.DecodeError as error:
+        raise ReportError(
+            f"{origin} is damaged: {error}. Make it again with: "
+            "wellfed diagnose --json FILE train.py"
+        ) from error
+
+
+def save(record: msgspec.Struct, path: str | Path) -> None:
+    """Write the record to `path`; gzip-compressed if the name ends in ".gz".
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    data = encode(record)
+    if str(path).endswith(".gz"):
+        data = gzip.compress(data, mtime=0)
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def load(path: str | Path, kind: type[R] = Report) -> R:  # type: ignore[assignment]
+    """Read the record that `save` wrote.
+
+    Raises:
+        NewerReport: written by a version with a higher schema number.
+        ReportError: no such file, or not a record of that kind.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if str(path).endswith(".gz"):
+            data = gzip.decompress(data)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ReportError(f"cannot read {path}: {reason}.") from error
+    return decode(data, kind, origin=str(path))

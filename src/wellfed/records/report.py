@@ -1,0 +1,37 @@
+"""All of it in one value that can be saved, and opened without torch."""
+
+from wellfed.records._record import Record
+from wellfed.records.facts import Machine, Workload
+from wellfed.records.stats import Ledger, StageStats
+from wellfed.records.trace import Trace
+from wellfed.records.verdict import Verdict
+
+__all__ = ["Report"]
+
+
+class Report(Record, kw_only=True):
+    """One run, seen and judged."""
+
+    wellfed_version: str
+    created_unix_s: float
+    command: list[str] = []
+    """What was run, as typed."""
+    machine: Machine
+    workload: Workload
+    trace: Trace
+    stats: StageStats | None = None
+    """None if too few batches were seen to say anything."""
+    ledger: Ledger | None = None
+    verdict: Verdict
+    unread: list[str] = []
+    """Facts and signals that could not be read, one sentence each."""
+
+    def save(self, path: str) -> None:
+        """Write the report to `path` as JSON; gzip-compressed if the name ends in ".gz".
+
+        Raises:
+            ReportError: the file cannot be written.
+        """
+        from wellfed.records.codec import save
+
+        save(self, path)

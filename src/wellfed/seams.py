@@ -1,0 +1,54 @@
+"""Every seam of the package on one page: what a stranger implements to plug something in."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from wellfed.job import Job
+from wellfed.records import Case, Fact, Finding, Plan, Report
+
+__all__ = ["Backend", "Clock", "Probe", "Renderer", "Rule", "Sink", "Stream"]
+
+Clock = Callable[[], int]
+"""Monotonic nanoseconds. The default everywhere is `time.perf_counter_ns`."""
+
+Probe = Callable[[], Fact[Any]]
+"""Asks the machine one thing. Never raises: a Fact without a value says why there is none."""
+
+Rule = Callable[[Case], Finding | None]
+"""Looks at a case and says what is wrong with it, or nothing. Pure."""
+
+
+class Stream(Protocol):
+    """Batches under one plan, in order."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __next__(self) -> Any:
+        """The next batch. Raises StopIteration at the end, and the user's own exceptions."""
+
+    def close(self) -> None:
+        """Give everything back. Harmless when called twice."""
+
+
+class Backend(Protocol):
+    """A way of making batches."""
+
+    def refuses(self, job: Job) -> str | None:
+        """Why this job cannot run here, in one sentence; None if it can."""
+
+    def open(self, job: Job, plan: Plan) -> Stream:
+        """Start making batches."""
+
+
+class Renderer(Protocol):
+    """Shows a report. Never measures, never judges."""
+
+    def render(self, report: Report) -> str: ...
+
+
+class Sink(Protocol):
+    """Sends what was seen elsewhere. One that raises is switched off; training goes on."""
+
+    def emit(self, report: Report) -> None: ...
+
+    def close(self) -> None: ...
