@@ -43,12 +43,15 @@ class Backend(Protocol):
 class Renderer(Protocol):
     """Shows a report. Never measures, never judges."""
 
-    def render(self, report: Report) -> str: ...
+    def render(self, report: Report) -> str:
+        """The report as text."""
 
 
 class Sink(Protocol):
     """Sends what was seen elsewhere. One that raises is switched off; training goes on."""
 
-    def emit(self, report: Report) -> None: ...
+    def emit(self, report: Report) -> None:
+        """Send it."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give everything back. Harmless when called twice."""

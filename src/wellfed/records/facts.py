@@ -12,7 +12,7 @@ __all__ = ["Fact", "Gpu", "Machine", "Source", "Workload"]
 T = TypeVar("T")
 
 
-class Fact(Record, Generic[T], kw_only=True):
+class Fact(Record, Generic[T], frozen=True, kw_only=True):
     """One thing found out."""
 
     value: T | None = None
@@ -22,7 +22,7 @@ class Fact(Record, Generic[T], kw_only=True):
     """Where it was read, or, if `value` is None, why it could not be."""
 
 
-class Gpu(Record, kw_only=True):
+class Gpu(Record, frozen=True, kw_only=True):
     """One GPU as its driver describes it."""
 
     index: int
@@ -34,7 +34,7 @@ class Gpu(Record, kw_only=True):
     """Share of the last sample period with a kernel running, 0 to 1; None if unreadable."""
 
 
-class Machine(Record, kw_only=True):
+class Machine(Record, frozen=True, kw_only=True):
     """What this process may really use: not what the host has, but what its limits leave."""
 
     platform: Fact[str]
@@ -88,7 +88,7 @@ class Machine(Record, kw_only=True):
     start_method: Fact[str]
     """How multiprocessing starts processes here by default."""
 
-    gpus: Fact[list[Gpu]]
+    gpus: Fact[tuple[Gpu, ...]]
     """GPUs that NVML shows; an empty list is a machine without one."""
 
     def unread(self) -> list[str]:
@@ -102,7 +102,7 @@ class Machine(Record, kw_only=True):
         ]
 
 
-class Source(Record, kw_only=True):
+class Source(Record, frozen=True, kw_only=True):
     """One file system that samples were really read from."""
 
     path: str
@@ -133,7 +133,7 @@ class Source(Record, kw_only=True):
     """Share of their pages in the page cache, 0 to 1. Near 1: reads cost no device time."""
 
 
-class Workload(Record, kw_only=True):
+class Workload(Record, frozen=True, kw_only=True):
     """What is loaded, as far as it can be seen without touching it."""
 
     dataset: str
@@ -163,7 +163,7 @@ class Workload(Record, kw_only=True):
     dataset_pickled_bytes: Fact[int] | None = None
     """Bytes that spawn or forkserver must send to each worker; None if not asked."""
 
-    sources: list[Source] = []
+    sources: tuple[Source, ...] = ()
     """File systems that samples were read from; empty if no file was seen to be opened."""
 
     batched_fetch_s: Fact[float] | None = None

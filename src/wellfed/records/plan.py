@@ -5,7 +5,7 @@ from wellfed.records._record import Record
 __all__ = ["Plan"]
 
 
-class Plan(Record, kw_only=True):
+class Plan(Record, frozen=True, kw_only=True):
     """How batches are made. Never which batches: that is the Job."""
 
     backend: str = "torch"

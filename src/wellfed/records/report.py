@@ -9,12 +9,12 @@ from wellfed.records.verdict import Verdict
 __all__ = ["Report"]
 
 
-class Report(Record, kw_only=True):
+class Report(Record, frozen=True, kw_only=True):
     """One run, seen and judged."""
 
     wellfed_version: str
     created_unix_s: float
-    command: list[str] = []
+    command: tuple[str, ...] = ()
     """What was run, as typed."""
     machine: Machine
     workload: Workload
@@ -23,7 +23,7 @@ class Report(Record, kw_only=True):
     """None if too few batches were seen to say anything."""
     ledger: Ledger | None = None
     verdict: Verdict
-    unread: list[str] = []
+    unread: tuple[str, ...] = ()
     """Facts and signals that could not be read, one sentence each."""
 
     def save(self, path: str) -> None:

@@ -1,11 +1,13 @@
 """What the spans amount to: estimates with intervals, and a ledger that balances."""
 
+import msgspec
+
 from wellfed.records._record import Record
 
 __all__ = ["Estimate", "Ledger", "Line", "Stage", "StageStats"]
 
 
-class Estimate(Record, kw_only=True):
+class Estimate(Record, frozen=True, kw_only=True):
     """A number with its 90 % interval: the truth lies in [low, high] nine times of ten."""
 
     value: float
@@ -20,7 +22,7 @@ class Estimate(Record, kw_only=True):
         return (self.high - self.low) / 2 / abs(self.value) if self.value else float("inf")
 
 
-class Stage(Record, kw_only=True):
+class Stage(Record, frozen=True, kw_only=True):
     """One stage of the pipeline, per batch, in steady state."""
 
     name: str
@@ -36,7 +38,7 @@ class Stage(Record, kw_only=True):
     p99_s: float = 0.0
 
 
-class StageStats(Record, kw_only=True):
+class StageStats(Record, frozen=True, kw_only=True):
     """What a batch costs, stage by stage, in steady state (warm-up left out)."""
 
     batches: int
@@ -97,7 +99,7 @@ class StageStats(Record, kw_only=True):
     """Share of the period spent waiting while later batches were already there, held back."""
     device_stall_share: float | None = None
     """Share of the period in which the device had nothing to do; None without a device."""
-    drew: list[str] = []
+    drew: tuple[str, ...] = ()
     """Global random generators that fetching draws from: python, numpy, torch."""
     allowed_cpus: int | None = None
     """CPUs in the workers' affinity mask."""
@@ -116,11 +118,11 @@ class StageStats(Record, kw_only=True):
     watch_s: float = 0.0
     """Seconds per batch that watching cost."""
 
-    gauges: dict[str, float] = {}
+    gauges: dict[str, float] = msgspec.field(default_factory=dict)
     """Means of the gauges over the window, by name."""
 
 
-class Line(Record, kw_only=True):
+class Line(Record, frozen=True, kw_only=True):
     """One line of the ledger."""
 
     name: str
@@ -128,11 +130,11 @@ class Line(Record, kw_only=True):
     seconds: float
 
 
-class Ledger(Record, kw_only=True):
+class Ledger(Record, frozen=True, kw_only=True):
     """Where the consumer's wall time went. The lines add up to the wall, the rest is "other"."""
 
     wall_s: float
-    lines: list[Line]
+    lines: tuple[Line, ...]
 
     def share(self, name: str) -> float:
         """Share of the wall on that line, 0 to 1; 0 for a line that is not there."""

@@ -107,7 +107,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
     sample_sum_ns: int = 0
     """Sum of the samples' durations; 0 where samples are not fetched one by one."""
     sample_max_ns: int = 0
-    sample_buckets: dict[int, int] = {}
+    sample_buckets: dict[int, int] = msgspec.field(default_factory=dict)
     """Counts of sample durations by bucket: duration ≈ 2**(bucket / BUCKETS_PER_OCTAVE) ns."""
     drew: int = -1
     """Which global random generators the batch drew from: 1 python, 2 NumPy, 4 torch (bits);
@@ -127,7 +127,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
         return self.got_ns - self.asked_ns
 
 
-class Site(Record, kw_only=True):
+class Site(Record, frozen=True, kw_only=True):
     """The line that built a loader: how loaders are told apart."""
 
     file: str
@@ -138,7 +138,7 @@ class Site(Record, kw_only=True):
         return f"{self.file}:{self.line}"
 
 
-class Epoch(Record, kw_only=True):
+class Epoch(Record, frozen=True, kw_only=True):
     """One pass over the loader: its beginning, its start-up cost and its end."""
 
     index: int
@@ -154,9 +154,9 @@ class Epoch(Record, kw_only=True):
     """Time spent shutting the workers down."""
     started_workers: int = 0
     """Workers started for this epoch; 0 where persistent workers were used again."""
-    start_ns: list[int] = []
+    start_ns: tuple[int, ...] = ()
     """Time each `Process.start()` took in the trainer."""
-    worker_begin_ns: list[int] = []
+    worker_begin_ns: tuple[int, ...] = ()
     """When each worker's loop began to run."""
     batches: int = 0
     """Batches delivered."""
@@ -164,19 +164,19 @@ class Epoch(Record, kw_only=True):
     """Whether it ran to its end."""
 
 
-class Gauge(Record, kw_only=True):
+class Gauge(Record, frozen=True, kw_only=True):
     """A quantity of the machine or the processes, sampled a few times a second."""
 
     name: str
     """E.g. "cpu_busy_cores", "disk_read_bytes_per_s"; the unit is in the name."""
     how: str
     """Where it was read, or why it could not be (then it has no values)."""
-    at_ns: list[int] = []
+    at_ns: tuple[int, ...] = ()
     """Times of the samples, since the start of the trace; negative before its first event."""
-    values: list[float] = []
+    values: tuple[float, ...] = ()
 
 
-class LoaderSeen(Record, kw_only=True):
+class LoaderSeen(Record, frozen=True, kw_only=True):
     """Another loader of the same process: enough to know that it is not the one that matters."""
 
     site: Site | None = None
@@ -187,7 +187,7 @@ class LoaderSeen(Record, kw_only=True):
     """Seconds the trainer waited for it in all."""
 
 
-class Trace(Record, kw_only=True):
+class Trace(Record, frozen=True, kw_only=True):
     """All that one run of one Plan showed."""
 
     plan: Plan
@@ -205,14 +205,14 @@ class Trace(Record, kw_only=True):
     """When watching ended."""
     ended_because: str = "finished"
     """"stopped" (enough evidence or time), "finished", "raised" or "interrupted"."""
-    spans: list[Span] = []
+    spans: tuple[Span, ...] = ()
     """The last batches, at most the recorder's limit; contiguous."""
     spans_dropped: int = 0
     """Earlier spans that the limit pushed out."""
-    epochs: list[Epoch] = []
-    gauges: list[Gauge] = []
-    others: list[LoaderSeen] = []
+    epochs: tuple[Epoch, ...] = ()
+    gauges: tuple[Gauge, ...] = ()
+    others: tuple[LoaderSeen, ...] = ()
     device: str = "cpu"
     """Where steps ran, as far as seen: "cpu" or "cuda"."""
-    failures: list[str] = []
+    failures: tuple[str, ...] = ()
     """Probes that failed and were switched off, one sentence each."""

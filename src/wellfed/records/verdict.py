@@ -9,7 +9,7 @@ from wellfed.records.trace import Trace
 __all__ = ["Case", "Evidence", "Finding", "Knob", "Remedy", "Verdict"]
 
 
-class Evidence(Record, kw_only=True):
+class Evidence(Record, frozen=True, kw_only=True):
     """One number that speaks for a finding."""
 
     text: str
@@ -21,7 +21,7 @@ class Evidence(Record, kw_only=True):
     """Ends of its 90 % interval, where it has one."""
 
 
-class Remedy(Record, kw_only=True):
+class Remedy(Record, frozen=True, kw_only=True):
     """One change, what it would gain, and what else it would do."""
 
     change: str
@@ -40,7 +40,7 @@ class Remedy(Record, kw_only=True):
     """What it would change about the samples, their order or their randomness; "" if nothing."""
 
 
-class Finding(Record, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """One thing that costs time, with its evidence and its remedies."""
 
     code: str
@@ -49,14 +49,14 @@ class Finding(Record, kw_only=True):
     """Stable name: "cpu_underprovisioned"."""
     sentence: str
     """What is so, in one sentence with its numbers."""
-    evidence: list[Evidence] = []
+    evidence: tuple[Evidence, ...] = ()
     cost_share: Estimate
     """Share of the consumer's time that this costs, 0 to 1: what could be won at most."""
-    remedies: list[Remedy] = []
+    remedies: tuple[Remedy, ...] = ()
     """Best first."""
 
 
-class Knob(Record, kw_only=True):
+class Knob(Record, frozen=True, kw_only=True):
     """What changing one setting would do here, including nothing at all."""
 
     name: str
@@ -71,16 +71,16 @@ class Knob(Record, kw_only=True):
     """What it would do and why, in one clause."""
 
 
-class Verdict(Record, kw_only=True):
+class Verdict(Record, frozen=True, kw_only=True):
     """Which resource bounds the pipeline, or why that cannot be said."""
 
     name: str
     """The name of the finding that bounds it, or "too_noisy" or "not_enough_evidence"."""
     headline: str
     """One sentence that can be acted on."""
-    findings: list[Finding] = []
+    findings: tuple[Finding, ...] = ()
     """All that fired, the binding one first."""
-    knobs: list[Knob] = []
+    knobs: tuple[Knob, ...] = ()
     ceiling: Estimate | None = None
     """Speed-up if data were free; 1.0: the loader costs nothing."""
     confidence: float = 0.0
@@ -89,7 +89,7 @@ class Verdict(Record, kw_only=True):
     """Why there is no verdict; "" if there is one."""
 
 
-class Case(Record, kw_only=True):
+class Case(Record, frozen=True, kw_only=True):
     """All that a rule may look at."""
 
     machine: Machine
