@@ -120,11 +120,18 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
     """CPUs in the maker's affinity mask; -1 if not read at this batch."""
     cpu_core: int = -1
     """Core on which the maker was last seen; -1 if not read."""
+    paused_ns: int = 0
+    """Time wellfed itself took just before the request, deciding whether it had seen enough. It
+    lies between the last `got_ns` and this `asked_ns` and is not the user's step."""
 
     @property
     def wait_ns(self) -> int:
-        """Time inside `__next__`: what the trainer waited for this batch."""
-        return self.got_ns - self.asked_ns
+        """Time inside `__next__`: what the trainer waited for this batch.
+
+        Without what watching cost, where the trainer itself made the batch.
+        """
+        own_ns = self.watch_ns if self.worker < 0 else 0
+        return max(0, self.got_ns - self.asked_ns - own_ns)
 
 
 class Site(Record, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from wellfed.records.plan import Plan
 from wellfed.records.stats import Estimate, Ledger, StageStats
 from wellfed.records.trace import Trace
 
-__all__ = ["Case", "Evidence", "Finding", "Knob", "Remedy", "Verdict"]
+__all__ = ["Case", "Evidence", "Finding", "Forecast", "Knob", "Remedy", "Verdict"]
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -89,6 +89,16 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Why there is no verdict; "" if there is one."""
 
 
+class Forecast(Record, frozen=True, kw_only=True):
+    """What the model expects of another plan."""
+
+    plan: Plan
+    gain: Estimate
+    """Speed over the speed of the plan that ran; below 1 it would be slower."""
+    memory_bytes: int | None = None
+    """Memory it would take beyond the plan that ran, in bytes; None if unknown."""
+
+
 class Case(Record, frozen=True, kw_only=True):
     """All that a rule may look at."""
 
@@ -97,6 +107,8 @@ class Case(Record, frozen=True, kw_only=True):
     trace: Trace
     stats: StageStats
     ledger: Ledger
+    forecasts: tuple[Forecast, ...] = ()
+    """What the model expects of the other plans that could be used here."""
 
     @property
     def plan(self) -> Plan:

@@ -1,0 +1,59 @@
+"""The verbs, each a few lines of composition."""
+
+from collections.abc import Callable
+from typing import Any
+
+from wellfed._attach import Limits, Observation
+from wellfed.errors import NoVerdict
+from wellfed.records import Report
+
+__all__ = ["Observation", "diagnose", "observe"]
+
+
+def observe() -> Observation:
+    """Watch every DataLoader that is iterated inside a `with` block.
+
+    Nothing is stopped, replaced or reordered.
+
+    Examples:
+        >>> with wellfed.observe() as seen:  # doctest: +SKIP
+        ...     train()
+        >>> print(seen.diagnose().verdict.headline)  # doctest: +SKIP
+    """
+    return Observation(Limits(full=True))
+
+
+def diagnose(
+    loader: Any,
+    step: Callable[[Any], object] | None = None,
+    *,
+    seconds: float = 20.0,
+) -> Report:
+    """Iterate a loader, and say which resource bounds it.
+
+    The loader is iterated as often as it takes, so its samplers and generators draw as in
+    training.
+
+    Args:
+        loader: any torch.utils.data.DataLoader.
+        step: called with each batch, as the training step would be. Without it the batches are
+            only drained, and the verdict is about the loader alone.
+        seconds: stop after so many seconds, or earlier once enough has been seen.
+
+    Raises:
+        NoVerdict: the loader gave no batch.
+    """
+    with Observation(Limits(seconds=seconds)) as seen:
+        while _epoch(loader, step):
+            pass
+        raise NoVerdict(f"the loader gave 0 batches: {loader!r}. Is its dataset empty?")
+    return seen.diagnose()
+
+
+def _epoch(loader: Any, step: Callable[[Any], object] | None) -> int:
+    batches = 0
+    for batch in loader:
+        batches += 1
+        if step is not None:
+            step(batch)
+    return batches

@@ -1,0 +1,320 @@
+"""Watches what happens between two moments of this process, and judges it.
+
+    enter   machine facts · gauges in a process of their own · watch on torch's loaders
+            (at once, or as soon as the script imports torch)
+    ...     at each batch: progress, and whether enough has been seen
+    leave   everything undone; then `diagnose()` makes the Report
+
+Guarantees
+- entering and leaving change nothing that the code in between can notice, but a little time;
+- StopWatching, with which it ends a script, does not leave the `with` block.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from wellfed._attach import children, ranks
+from wellfed._attach.pacer import Limits, Pace, Pacer
+from wellfed._attach.torch_loaded import when_torch_is_loaded
+from wellfed._insight.diagnose import diagnose
+from wellfed._insight.enough import enough
+from wellfed._insight.stats import summarise
+from wellfed._probes import GaugeSampler, start_gauges, survey_machine, survey_sources
+from wellfed.errors import NoVerdict
+from wellfed.records import Gauge, Machine, Report, Trace, Workload
+
+if TYPE_CHECKING:
+    from wellfed._engine.recorder import Recorder
+    from wellfed._engine.stock import Watch
+
+__all__ = ["Observation", "Watcher"]
+
+# Redrawing more often than this is not seen and would cost.
+PROGRESS_NS = 200_000_000
+
+
+class Watcher(Protocol):
+    """Is told how the watching goes; `wellfed._report.live.Progress` is one."""
+
+    def update(
+        self, batches: int, elapsed_s: float, limit_s: float, waiting_share: float, site: str
+    ) -> None:
+        """At most five times a second, from the thread that trains."""
+
+    def close(self) -> None:
+        """Watching is over."""
+
+
+class Observation:
+    """Everything seen between entering and leaving; see the module's picture."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        progress: Watcher | None = None,
+        folder: str | None = None,
+    ) -> None:
+        """Prepare; nothing is touched until the `with` block is entered.
+
+        Args:
+            limits: when to end the code inside; `Limits(full=True)` never does.
+            progress: told how it goes.
+            folder: where a watched child leaves what it saw; None in the process of the user.
+        """
+        self.ended_because = "finished"
+        self._limits = limits
+        self._progress = progress
+        self._child = folder is not None
+        self._folder = folder or ""
+        self._pacer = Pacer(limits, self._enough, time.perf_counter_ns)
+        self._agreement: ranks.Agreement | None = None
+        self._watch: Watch | None = None
+        self._machine: Machine | None = None
+        self._sampler: GaugeSampler | None = None
+        self._gauges: tuple[Gauge, ...] = ()
+        self._seen: tuple[Trace, Workload] | None = None
+        self._asked = 0
+        self._drawn_ns = 0
+        self._forget: Callable[[], None] = lambda: None
+
+    # -- the with block -----------------------------------------------------------------------
+
+    def __enter__(self) -> "Observation":
+        self._zero_ns, self._zero_unix_s = time.perf_counter_ns(), time.time()
+        if not self._child:
+            self._machine = survey_machine()
+            self._folder = tempfile.mkdtemp(prefix="wellfed-")
+            self._zero_ns, self._zero_unix_s = time.perf_counter_ns(), time.time()
+            self._sampler = start_gauges(os.getpid(), self._zero_ns)
+        self._forget = when_torch_is_loaded(self._install)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._forget()
+        ended_ns = time.perf_counter_ns()
+        stopped = self._is_stop(error)
+        if stopped:
+            self.ended_because = "stopped"
+        elif isinstance(error, KeyboardInterrupt):
+            self.ended_because = "interrupted"
+        elif error is not None:
+            self.ended_because = "raised"
+        if self._progress is not None:
+            self._progress.close()
+        if self._watch is not None:
+            self._watch.undo()
+        if self._sampler is not None:
+            self._gauges = self._sampler.close()
+        self._seen = self._best(ended_ns)
+        if not self._child:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return stopped
+
+    def _is_stop(self, error: BaseException | None) -> bool:
+        if error is None or self._watch is None:
+            return False
+        from wellfed._engine.stock import StopWatching
+
+        return isinstance(error, StopWatching)
+
+    def _install(self) -> None:
+        from wellfed._engine.stock import Watch
+
+        self._watch = Watch(before_next=self._before_next, before_start=self._before_start)
+        self._watch.install()
+
+    # -- at each batch ------------------------------------------------------------------------
+
+    def _before_next(self, recorder: "Recorder") -> None:
+        self._asked += 1
+        matters = self._matters() or recorder
+        pace = self._pacer.step(matters.batches)
+        now = time.perf_counter_ns()
+        if self._progress is not None and now - self._drawn_ns > PROGRESS_NS:
+            self._drawn_ns = now
+            share = matters.waited_ns / matters.held_ns if matters.held_ns else 0.0
+            self._progress.update(
+                matters.batches,
+                self._pacer.elapsed_s,
+                self._limits.seconds,
+                share,
+                str(matters.site or ""),
+            )
+        if self._all_ranks_stop(pace is Pace.STOP):
+            self._stop()
+
+    def _all_ranks_stop(self, wants_stop: bool) -> bool:
+        if self._limits.full:
+            return False
+        if self._agreement is None:
+            # Asking costs a message a batch; before the earliest possible stop it is for nothing.
+            if not wants_stop and self._pacer.elapsed_s < min(3.0, self._limits.seconds / 2):
+                return False
+            found = ranks.group()
+            if found is None:
+                return wants_stop
+            self._agreement = ranks.Agreement(*found)
+        return self._agreement.poll(self._asked, wants_stop)
+
+    def _stop(self) -> None:
+        from wellfed._engine.stock import StopWatching
+
+        if threading.current_thread() is not threading.main_thread():
+            _interrupt_main(StopWatching)
+        raise StopWatching
+
+    def _before_start(self, process: Any) -> None:
+        children.follow(process, self._limits, self._folder)
+
+    def _matters(self) -> "Recorder | None":
+        """The loader that the consumer spends most time with."""
+        recorders = list(self._watch.recorders.values()) if self._watch is not None else []
+        return max(recorders, key=lambda one: one.held_ns, default=None)
+
+    def _enough(self) -> bool:
+        matters = self._matters()
+        if matters is None:
+            return False
+        stats = summarise(matters.trace(self._zero_ns, time.perf_counter_ns()))
+        return stats is not None and enough(stats)
+
+    # -- afterwards ---------------------------------------------------------------------------
+
+    def leave(self, folder: str) -> None:
+        """In a watched child: save what was seen for the parent."""
+        matters = self._matters()
+        if matters is not None and matters.batches:
+            trace, workload = self._own(matters, time.perf_counter_ns())
+            seen = children.Seen(held_s=matters.held_ns / 1e9, trace=trace, workload=workload)
+            seen.save(folder)
+
+    def _best(self, ended_ns: int) -> tuple[Trace, Workload] | None:
+        """What this process saw, or the child of it that saw most."""
+        matters = self._matters()
+        held_s = matters.held_ns / 1e9 if matters is not None else 0.0
+        best = max(children.gather(self._folder), key=lambda one: one.held_s, default=None)
+        if best is not None and best.held_s > held_s:
+            return best.trace, best.workload
+        if matters is None or not matters.batches:
+            return None
+        return self._own(matters, ended_ns)
+
+    def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
+        assert self._watch is not None
+        others = [one for one in self._watch.recorders.values() if one is not matters]
+        trace = matters.trace(
+            self._zero_ns,
+            ended_ns,
+            began_unix_s=self._zero_unix_s,
+            pid=os.getpid(),
+            others=tuple(one.seen() for one in others if one.batches),
+            failures=tuple(self._watch.failures),
+        )
+        found = ranks.group()
+        if found is not None:
+            trace = msgspec.structs.replace(trace, rank=found[0], world=found[1])
+        return trace, _survey(matters)
+
+    @property
+    def batches(self) -> int:
+        """Batches seen of the loader that matters."""
+        return len(self._seen[0].spans) if self._seen is not None else 0
+
+    def diagnose(self, command: list[str] | None = None) -> Report:
+        """Judge what was seen.
+
+        Args:
+            command: what was run, as typed, for the report.
+
+        Raises:
+            NoVerdict: no DataLoader was iterated, or none gave a batch.
+        """
+        if self._seen is None:
+            raise NoVerdict(self._nothing_seen())
+        from wellfed import __version__
+
+        trace, workload = self._seen
+        trace = msgspec.structs.replace(
+            trace, ended_because=self.ended_because, gauges=self._gauges
+        )
+        machine = _with_torch(self._machine or survey_machine())
+        stats, ledger, verdict = diagnose(machine, workload, trace)
+        return Report(
+            wellfed_version=__version__,
+            created_unix_s=time.time(),
+            command=tuple(command or ()),
+            machine=machine,
+            workload=workload,
+            trace=trace,
+            stats=stats,
+            ledger=ledger,
+            verdict=verdict,
+            unread=(*machine.unread(), *_silent(self._gauges), *trace.failures),
+        )
+
+    def _nothing_seen(self) -> str:
+        if self._watch is None:
+            return "torch was never imported, so no DataLoader ran. Give the script that trains."
+        if not self._watch.recorders:
+            return (
+                "no torch.utils.data.DataLoader was iterated. Give the script that trains; "
+                "other loaders are not seen."
+            )
+        sites = ", ".join(str(one.site) for one in self._watch.recorders.values())
+        return f"the DataLoader built at {sites} gave 0 batches. Is its dataset empty?"
+
+
+def _survey(recorder: "Recorder") -> Workload:
+    """The workload with what the file system and a short trial say about it."""
+    from wellfed._engine.measure import time_inline
+
+    inline, rows = time_inline(recorder.in_memory_job)
+    return msgspec.structs.replace(
+        recorder.workload,
+        sources=survey_sources(recorder.paths),
+        inline_batch_s=inline,
+        batched_fetch_s=rows,
+    )
+
+
+def _with_torch(machine: Machine) -> Machine:
+    """The facts about torch, which is loaded by now."""
+    now = survey_machine(measure_cores=False)
+    return msgspec.structs.replace(
+        machine, torch_version=now.torch_version, threads_intra_op=now.threads_intra_op
+    )
+
+
+def _silent(gauges: tuple[Gauge, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"{gauge.name}: {gauge.how}"
+        for gauge in gauges
+        if not gauge.values and not gauge.how.startswith("none:")
+    )
+
+
+def _interrupt_main(stop: type[BaseException]) -> None:
+    """Have the main thread raise `stop` at its next bytecode: a batch was asked for elsewhere.
+
+    A main thread that blocks for ever in a queue, because the thread that fed it was stopped, is
+    not reached; it is one of a prefetcher without a time-out, and Ctrl-C ends it as always.
+    """
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(threading.main_thread().ident or 0), ctypes.py_object(stop)
+    )

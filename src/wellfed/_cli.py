@@ -1,0 +1,193 @@
+"""The command line: parse, call a verb, print, exit with a code that means something.
+
+0  we have our answer (also when we stopped the script)
+2  usage
+3  no verdict was possible; says why
+otherwise the script's own code, with its own traceback, if it failed by itself
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wellfed.errors import NoVerdict, UsageError, WellfedError
+
+if TYPE_CHECKING:
+    from wellfed._attach import Ended, Observation
+    from wellfed.records import Report
+
+__all__ = ["main"]
+
+ABSTAINED = 3
+
+app = typer.Typer(
+    help="Find out why training waits for data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Options end at the script: everything after it belongs to the script.
+_SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
+
+
+@app.command(context_settings=_SCRIPT)
+def diagnose(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, help="Watch at most so long after the first batch.")
+    ] = 60.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Watch so many batches, within --seconds.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Let the script run to its end.")] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
+    ] = None,
+) -> None:
+    """Run a training script unmodified and say which resource bounds it."""
+    target, args = _target(command, module)
+    limits = f"after at most {seconds:g} s" if not full else "never: --full"
+    _tell(
+        f"wellfed: running {' '.join([target, *args])} for real (it trains, logs and saves); "
+        + (f"it will be stopped {limits}." if not full else "it will run to its end.")
+    )
+    from wellfed._attach import Limits, Observation, run_script
+    from wellfed._report.live import Progress
+
+    observation = Observation(
+        Limits(seconds=seconds, steps=steps, full=full),
+        progress=Progress() if _speaks() else None,
+    )
+    ended = None
+    try:
+        with observation:
+            ended = run_script(target, args, module=module is not None)
+    except KeyboardInterrupt:
+        _tell("wellfed: interrupted; this is what is known so far.")
+    code = _show(observation, _typed(command, module), json, ended)
+    raise typer.Exit(code)
+
+
+def _target(command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
+    words = command or []
+    if module is not None:
+        return module, words
+    if not words:
+        raise UsageError("no script was given. Write: wellfed diagnose train.py ARGS...")
+    return words[0], words[1:]
+
+
+def _typed(command: list[str] | None, module: str | None) -> list[str]:
+    return [*(["-m", module] if module is not None else []), *(command or [])]
+
+
+def _show(
+    observation: "Observation", command: list[str], json: Path | None, ended: "Ended | None"
+) -> int:
+    """Print the card of what was seen, and say what to exit with."""
+    failed = ended is not None and ended.code != 0
+    try:
+        report = observation.diagnose(command)
+    except NoVerdict:
+        if failed:
+            return _own_failure(ended)
+        raise
+    if _speaks():
+        _card(report)
+        if json is not None:
+            report.save(str(json))
+            _tell(f"wellfed: the report is in {json}; open it with: wellfed report {json}")
+    if failed:
+        return _own_failure(ended)
+    return ABSTAINED if report.verdict.abstains else 0
+
+
+def _own_failure(ended: "Ended | None") -> int:
+    """The script's own traceback and exit code."""
+    assert ended is not None
+    if ended.error is not None:
+        from wellfed._engine.frames import strip_traceback
+
+        error = ended.error
+        sys.stdout.flush()
+        traceback.print_exception(type(error), error, strip_traceback(error.__traceback__))
+    _tell(f"wellfed: the script failed by itself with exit code {ended.code}.")
+    return ended.code
+
+
+def _speaks() -> bool:
+    """Whether this process is the one that prints: rank 0 of a distributed run, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+) -> None:
+    """Show a saved report; needs no torch."""
+    from wellfed.records import load
+
+    _card(load(file))
+
+
+@app.command()
+def machine() -> None:
+    """Say what this process may really use: CPUs, quota, memory, /dev/shm, files, GPUs."""
+    from wellfed._probes import survey_machine
+    from wellfed._report.machine import render_machine
+
+    typer.echo(render_machine(survey_machine(), width=_width(), color=_color()), nl=False)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the JPEG files are made and kept.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=5.0, help="Watch each run at most so long.")] = 40.0,
+) -> None:
+    """Train on real JPEG files, say why it is slow, mend it, and compare."""
+    from wellfed._demo import run_demo
+
+    raise typer.Exit(run_demo(folder, seconds, show=_card, tell=_tell))
+
+
+def _card(report: "Report") -> None:
+    from wellfed._report.text import render_text
+
+    typer.echo(render_text(report, width=_width(), color=_color()), nl=False)
+
+
+def _width() -> int:
+    import shutil
+
+    return min(100, shutil.get_terminal_size((80, 24)).columns) if sys.stdout.isatty() else 80
+
+
+def _color() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def _tell(text: str) -> None:
+    """A line on stderr: the script's own stdout stays its own."""
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command line. One place turns errors into exit codes."""
+    try:
+        app(prog_name="wellfed")
+    except WellfedError as error:
+        _tell(f"wellfed: {error}")
+        sys.exit(error.exit_code)

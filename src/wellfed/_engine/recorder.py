@@ -1,0 +1,258 @@
+"""What was seen of one loader, kept without locks until a Trace is asked for.
+
+One Recorder a loader (told by the line that built it), one Pass an iterator. All of it is written
+by the thread that iterates; a second thread may at most read a slightly older state.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wellfed._engine.device import StallClock
+from wellfed._engine.maker import NOTE_FIELDS, SENT, TAKEN, Maker, Note
+from wellfed._engine.worker import Mail, opened_files
+from wellfed.job import Job
+from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
+
+__all__ = ["Pass", "Recorder"]
+
+# Spans kept: the last 20,000 batches are 10 MB of memory, and no statistic gains from more.
+MOST_SPANS = 20_000
+MOST_EPOCHS = 1_000
+MOST_PATHS = 256
+
+NO_NOTE: Note = [getattr(Span(0, 0, 0, 0), name) for name in NOTE_FIELDS]
+"""Stands for the note of a batch whose maker was not heard."""
+
+
+class Recorder:
+    """All that is seen of one loader, over all its iterators."""
+
+    def __init__(
+        self,
+        site: Site | None,
+        loader: Any,
+        plan: Plan,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.site = site
+        self.plan = plan
+        self.kind = f"{type(loader).__module__}.{type(loader).__qualname__}"
+        self.workload = read_workload(loader)
+        self.in_memory_job = read_job(loader) if self.workload.in_memory else None
+        """What is loaded, kept only where fetching some of it again is known to be harmless."""
+        self.batches = 0
+        self.waited_ns = 0
+        self.held_ns = 0
+        """Wait plus the step after it, in all: the loader with the most is the one that matters."""
+        self.paths: dict[str, None] = {}
+        self.stall = StallClock()
+        self._spans: deque[tuple[int, list[Any], Note, int]] = deque(maxlen=MOST_SPANS)
+        self._epochs: list[dict[str, Any]] = []
+        self._clock = clock
+        self._last_got_ns = -1
+
+    def begin(self, iter_ns: int) -> "Pass":
+        """A new pass over the loader: its iterator is being made or reset."""
+        if len(self._epochs) < MOST_EPOCHS:
+            self._epochs.append(
+                {"index": len(self._epochs), "iter_ns": iter_ns, "ready_ns": iter_ns}
+            )
+        self._last_got_ns = -1
+        return Pass(self, self._epochs[-1])
+
+    def keep(self, one: "Pass", head: list[Any], note: Note, mail: Mail | None) -> None:
+        """A batch was delivered."""
+        asked, got = head[2], head[3]
+        if self._last_got_ns >= 0:
+            self.held_ns += asked - self._last_got_ns
+        self.waited_ns += got - asked
+        self.held_ns += got - asked
+        self._last_got_ns = got
+        self._spans.append((self.batches, head, note, one.paused_ns))
+        self.batches += 1
+        if mail is not None and mail.paths and len(self.paths) < MOST_PATHS:
+            self.paths.update(dict.fromkeys(mail.paths))
+
+    def seen(self) -> LoaderSeen:
+        """The loader in a line, for the report of another one."""
+        return LoaderSeen(
+            site=self.site,
+            dataset=self.workload.dataset,
+            workers=self.plan.workers,
+            batches=self.batches,
+            wait_s=self.waited_ns / 1e9,
+        )
+
+    def trace(self, zero_ns: int, ended_ns: int, **more: Any) -> Trace:
+        """Everything so far as a Trace whose times count from `zero_ns`."""
+        self.stall.resolve()
+        return Trace(
+            plan=self.plan,
+            site=self.site,
+            loader=self.kind,
+            ended_ns=ended_ns - zero_ns,
+            spans=tuple(self._span(*kept, zero_ns=zero_ns) for kept in tuple(self._spans)),
+            spans_dropped=max(0, self.batches - MOST_SPANS),
+            epochs=tuple(_epoch(one, zero_ns) for one in self._epochs),
+            device="cuda" if self.stall.stalls_ns else "cpu",
+            **more,
+        )
+
+    def _span(self, key: int, head: list[Any], note: Note, paused_ns: int, *, zero_ns: int) -> Span:
+        head = list(head)
+        for place in (2, 3, 9):  # asked, got, arrived
+            head[place] = head[place] - zero_ns if head[place] >= 0 else -1
+        head.append(self.stall.stalls_ns.get(key, -1))
+        note = list(note)
+        for place in (TAKEN, SENT):
+            note[place] = note[place] - zero_ns if note[place] >= 0 else -1
+        values: list[Any] = [*head, *note, paused_ns]
+        return Span(*values)
+
+
+class Pass:
+    """One iterator's way over a loader: which notes have arrived, which batch is next."""
+
+    def __init__(self, recorder: Recorder, epoch: dict[str, Any]) -> None:
+        self.recorder = recorder
+        self.epoch = epoch
+        self.number = 0
+        self.sampler_ns = 0
+        self.paused_ns = 0
+        self.arrived: dict[int, Mail] = {}
+        self.last = -1
+        self.inside = False
+        """True while `__next__` runs: a subclass that calls its parent's is timed once."""
+        self.maker: Maker | None = None
+        if recorder.plan.workers == 0:
+            opened_files.hook()
+            self.maker = Maker(-1, opened_files)
+
+    def arrive(self, index: Any) -> None:
+        """The trainer took a batch's message from the result queue."""
+        mail = getattr(index, "mail", None)
+        if mail is not None:
+            self.last = int(index)
+            self.arrived[self.last] = mail
+            begun = self.epoch.setdefault("worker_begin_ns", {})
+            begun.setdefault(mail.note[1], mail.begun_ns)
+
+    def deliver(self, delivered: int, times: tuple[int, int, int, int], ready: int) -> None:
+        """A batch leaves `__next__`.
+
+        Args:
+            delivered: torch's number of it; -1 if it has none.
+            times: asked and got in ns, and the process's CPU clock at both.
+            ready: batches that had arrived when the trainer asked; -1 if unknown.
+        """
+        mail = self.arrived.pop(delivered, None)
+        if self.maker is not None:
+            note, self.maker.note = self.maker.note or NO_NOTE, None
+            if self.maker.paths and len(self.recorder.paths) < MOST_PATHS:
+                self.recorder.paths.update(dict.fromkeys(self.maker.paths))
+        else:
+            note = mail.note if mail is not None else NO_NOTE
+        asked, got, asked_cpu, got_cpu = times
+        opened, opening = (mail.opened_ns, mail.opening_ns) if mail is not None else (0, 0)
+        head = [
+            self.epoch["index"],
+            self.number,
+            asked,
+            got,
+            asked_cpu,
+            got_cpu,
+            self.sampler_ns,
+            ready,
+            len(self.arrived),
+            opening if mail is not None else -1,
+            opened - opening,
+            mail.pin_ns if mail is not None else 0,
+            mail.message_bytes if mail is not None else 0,
+        ]
+        if self.number == 0:
+            self.epoch["first_ns"] = got
+        self.number += 1
+        self.epoch["batches"] = self.number
+        self.recorder.keep(self, head, note, mail)
+        self.sampler_ns = self.paused_ns = 0
+
+    def end(self, now_ns: int, *, complete: bool) -> None:
+        """The iterator is exhausted or given up."""
+        if "ended_ns" not in self.epoch:
+            self.epoch["ended_ns"] = now_ns
+            self.epoch["complete"] = complete
+
+
+def _epoch(written: dict[str, Any], zero_ns: int) -> Epoch:
+    values = dict(written)
+    for name in ("iter_ns", "ready_ns", "first_ns", "ended_ns"):
+        if name in values:
+            values[name] -= zero_ns
+    values["start_ns"] = tuple(values.get("start_ns", ()))
+    begun = values.get("worker_begin_ns", {})
+    values["worker_begin_ns"] = tuple(begun_ns - zero_ns for begun_ns in begun.values())
+    return Epoch(**values)
+
+
+def read_workload(loader: Any) -> Workload:
+    """What the loader loads, from its attributes alone: nothing is fetched, iterated or drawn."""
+    from torch.utils.data import IterableDataset, default_collate
+
+    dataset = loader.dataset
+    kind = type(dataset)
+    iterable = isinstance(dataset, IterableDataset)
+    return Workload(
+        dataset=f"{kind.__module__}.{kind.__qualname__}",
+        style="iterable" if iterable else "map",
+        length=None if iterable else _length(dataset),
+        batch_size=loader.batch_size,
+        batches_per_epoch=_batches_per_epoch(loader, None if iterable else _length(dataset)),
+        batched_fetch=bool(getattr(dataset, "__getitems__", None)),
+        in_memory=in_memory(dataset),
+        default_collate=loader.collate_fn is default_collate,
+    )
+
+
+def read_job(loader: Any) -> Job:
+    """What the loader loads, as the live objects of the script."""
+    return Job(
+        dataset=loader.dataset,
+        batch_sampler=loader.batch_sampler,
+        sampler=loader.sampler,
+        batch_size=loader.batch_size,
+        drop_last=loader.drop_last,
+        collate=loader.collate_fn,
+    )
+
+
+def in_memory(dataset: Any) -> bool:
+    """Whether it is exactly torch's TensorDataset, or a Subset or ConcatDataset of such."""
+    from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+    if type(dataset) is Subset:
+        return in_memory(dataset.dataset)
+    if type(dataset) is ConcatDataset:
+        return all(in_memory(part) for part in dataset.datasets)
+    return type(dataset) is TensorDataset
+
+
+def _batches_per_epoch(loader: Any, length: int | None) -> int | None:
+    """Batches in an epoch where torch's own samplers decide it; a user's sampler is not asked."""
+    from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+
+    if length is None or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    if type(loader.sampler) not in (RandomSampler, SequentialSampler):
+        return None
+    if loader.drop_last:
+        return length // int(loader.batch_size)
+    return -(-length // int(loader.batch_size))
+
+
+def _length(sized: Any) -> int | None:
+    try:
+        return len(sized)
+    except (TypeError, NotImplementedError):
+        return None

@@ -1,0 +1,255 @@
+"""What runs in a worker of torch's own loader while it is watched.
+
+    index queue ─ Inbox ─► torch's worker loop ─ Outbox ─► result queue ─► trainer
+                  (idle)       └ fetch: Maker      └ Envelope: note rides with the batch
+
+Guarantees
+- torch's own loop runs, unchanged; only the two queues it was given are wrapped;
+- the batch is pickled exactly as before: an Envelope is taken apart again by unpickling, so the
+  trainer gets torch's plain `(index, batch)`, where the index is an `int` that carries the note;
+- notes need no queue and no thread of their own; a worker that dies loses only its last notes;
+- the functions here are importable by name, so that spawn and forkserver find them.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from torch._utils import ExceptionWrapper
+from torch.utils.data._utils import fetch as _torch_fetch
+from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
+
+from wellfed._engine import frames
+from wellfed._engine.maker import (
+    QUEUED,
+    SENT,
+    SERIALISE,
+    SERIALISE_CPU,
+    Maker,
+    Note,
+    OpenedFiles,
+)
+
+__all__ = ["Index", "Mail", "opened_files", "watched_loop", "watched_torchdata_loop"]
+
+
+class _Current(threading.local):
+    """Which maker the running thread's fetches belong to; None: not watched."""
+
+    maker: Maker | None = None
+    message_bytes: int = 0
+    """Length of the message that this thread is about to unpickle."""
+
+
+# Process-wide by nature: torch's fetcher classes are patched once a process, and Python's audit
+# hook cannot be removed.
+current = _Current()
+opened_files = OpenedFiles()
+_originals: dict[type, Callable[[Any, Any], Any]] = {}
+
+
+class Mail:
+    """What an Envelope carried, and when it was opened."""
+
+    __slots__ = ("begun_ns", "message_bytes", "note", "opened_ns", "opening_ns", "paths", "pin_ns")
+
+    def __init__(self, opening_ns: int, note: Note, paths: list[str], begun_ns: int) -> None:
+        self.pin_ns = 0
+        self.opening_ns = opening_ns
+        self.opened_ns = time.perf_counter_ns()
+        self.message_bytes, current.message_bytes = current.message_bytes, 0
+        self.note = note
+        self.paths = paths
+        self.begun_ns = begun_ns
+
+
+class Index(int):
+    """torch's batch index, with the maker's note attached. Equal and hashed as the int it is."""
+
+    mail: Mail
+
+
+class _Begin:
+    """Pickled first: notes when serialisation begins; unpickled first: notes when opening does."""
+
+    __slots__ = ("_envelope",)
+
+    def __init__(self, envelope: "Envelope") -> None:
+        self._envelope = envelope
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._envelope.begin()
+        return time.perf_counter_ns, ()
+
+
+class _End:
+    """Pickled last: closes the note, with the time that serialisation took."""
+
+    __slots__ = ("_envelope",)
+
+    def __init__(self, envelope: "Envelope") -> None:
+        self._envelope = envelope
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (self._envelope.end(),)
+
+
+class Envelope:
+    """A batch on its way through torch's result queue, with a note about its making.
+
+    NOTE [Why the note rides inside the pickle]
+    Pickling writes the parts in order: `_Begin`, the index, the batch, `_End`. Each end is asked
+    for its contents at the moment it is written, which is how serialisation is timed without
+    touching the queue; unpickling builds them in the same order, which times the receiving side.
+    """
+
+    __slots__ = (
+        "_began_cpu_ns",
+        "_began_ns",
+        "_data",
+        "_index",
+        "_maker",
+        "_note",
+        "_paths",
+        "_put_ns",
+    )
+
+    def __init__(self, index: int, data: Any, maker: Maker, note: Note, paths: list[str]) -> None:
+        self._index = index
+        self._data = data
+        self._maker = maker
+        self._note = note
+        self._paths = paths
+        self._put_ns = maker.clock()
+
+    def begin(self) -> None:
+        """Serialisation begins, in the queue's feeder thread."""
+        self._began_ns = self._maker.clock()
+        self._began_cpu_ns = time.thread_time_ns()
+
+    def end(self) -> tuple[Any, ...]:
+        """Serialisation of the batch is done: the finished note."""
+        now = self._maker.clock()
+        cpu = time.thread_time_ns() - self._began_cpu_ns
+        note = self._note
+        note[SERIALISE] = now - self._began_ns
+        note[SERIALISE_CPU] = cpu
+        note[QUEUED] = self._began_ns - self._put_ns
+        note[SENT] = now
+        self._maker.feeder_cpu_ns += cpu
+        return (note, self._paths, self._maker.begun_ns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_envelope, (_Begin(self), self._index, self._data, _End(self))
+
+
+def _open_envelope(
+    opening_ns: int, number: int, data: Any, written: tuple[Note, list[str], int]
+) -> tuple[Index, Any]:
+    """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
+    index = Index(number)
+    note, paths, begun_ns = written
+    index.mail = Mail(opening_ns, note, paths, begun_ns)
+    return index, data
+
+
+class _Inbox:
+    """A worker's index queue; notes how long the worker was idle."""
+
+    def __init__(self, queue: Any, maker: Maker) -> None:
+        self._queue = queue
+        self._maker = maker
+        self._idle_since_ns = maker.clock()
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        request = self._queue.get(*args, **kwargs)
+        now = self._maker.clock()
+        self._maker.took(now, now - self._idle_since_ns)
+        return request
+
+    def resumed(self) -> None:
+        """The batch was handed over: from here on the worker is idle again."""
+        self._idle_since_ns = self._maker.clock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+class _Outbox:
+    """The result queue as a worker sees it; puts each batch into an Envelope."""
+
+    def __init__(self, queue: Any, maker: Maker, inbox: _Inbox) -> None:
+        self._queue = queue
+        self._maker = maker
+        self._inbox = inbox
+
+    def put(self, item: Any, *args: Any, **kwargs: Any) -> None:
+        note, self._maker.note = self._maker.note, None
+        if isinstance(item, tuple) and len(item) == 2:
+            index, data = item
+            if isinstance(data, ExceptionWrapper):
+                data.exc_msg = frames.without_ours(data.exc_msg)
+            elif note is not None and type(index) is int:
+                item = Envelope(index, data, self._maker, note, self._maker.paths)
+        self._queue.put(item, *args, **kwargs)
+        self._inbox.resumed()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+def watch_fetchers() -> None:
+    """Route torch's fetchers through the current thread's maker. Idempotent in a process."""
+    for kind in (_torch_fetch._MapDatasetFetcher, _torch_fetch._IterableDatasetFetcher):
+        if kind not in _originals:
+            _originals[kind] = kind.fetch
+            kind.fetch = _watched_fetch(kind.fetch)  # type: ignore[method-assign]
+
+
+def unwatch_fetchers() -> None:
+    """Put torch's own methods back."""
+    for kind, original in _originals.items():
+        kind.fetch = original  # type: ignore[attr-defined]
+    _originals.clear()
+
+
+def _watched_fetch(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def fetch(self: Any, possibly_batched_index: Any) -> Any:
+        maker = current.maker
+        if maker is None:
+            return original(self, possibly_batched_index)
+        return maker.fetch(original, self, possibly_batched_index)
+
+    return fetch
+
+
+def watched_loop(*args: Any) -> None:
+    """Run torch's worker loop, watched. Takes and passes on exactly torch's arguments."""
+    _run(_torch_worker_loop, args)
+
+
+def watched_torchdata_loop(*args: Any) -> None:
+    """The worker loop of torchdata's StatefulDataLoader, watched."""
+    from torchdata.stateful_dataloader.worker import _worker_loop
+
+    _run(_worker_loop, args)
+
+
+def _run(loop: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """Run `loop` with its queues wrapped; unwatched if its signature is not the known one."""
+    names = loop.__code__.co_varnames[: loop.__code__.co_argcount]
+    try:
+        given = dict(zip(names, args, strict=True))
+        maker = Maker(given["worker_id"], opened_files)
+        given["index_queue"] = inbox = _Inbox(given["index_queue"], maker)
+        given["data_queue"] = _Outbox(given["data_queue"], maker, inbox)
+        watch_fetchers()
+        opened_files.hook()
+        current.maker = maker
+    except Exception:
+        traceback.print_exc()
+        loop(*args)
+        return
+    loop(**given)

@@ -1,0 +1,118 @@
+"""From a trace to a verdict: summarise, account, forecast, judge.
+
+    Trace ─ summarise ─► StageStats ┐
+          ─ account ───► Ledger     ├─► Case ─ every rule ─► findings ─ choose ─► Verdict
+    StageStats ─ forecast ─► gains  ┘
+
+The verdict is the finding that costs most; among findings that cost about the same, the more
+specific. Without enough evidence, or in too much noise, there is a verdict that says so.
+"""
+
+import numpy as np
+
+from wellfed._insight.abstain import not_enough_evidence, too_noisy
+from wellfed._insight.knobs import knobs
+from wellfed._insight.ledger import account
+from wellfed._insight.outlook import forecasts
+from wellfed._insight.predict import ceiling
+from wellfed._insight.rules import RULES
+from wellfed._insight.stats import summarise
+from wellfed._insight.supply import lost_share
+from wellfed.records import (
+    Case,
+    Finding,
+    Ledger,
+    Machine,
+    StageStats,
+    Trace,
+    Verdict,
+    Workload,
+)
+
+__all__ = ["diagnose", "judge"]
+
+# Costs within so much of the largest count as the same: the rules' order decides.
+ABOUT_THE_SAME = 0.7
+
+
+def diagnose(
+    machine: Machine, workload: Workload, trace: Trace, rng: np.random.Generator
+) -> tuple[StageStats | None, Ledger, Verdict]:
+    """Judge what was seen.
+
+    Args:
+        machine: facts about the machine.
+        workload: facts about what is loaded.
+        trace: what one run of one plan showed.
+        rng: resamples the measured times in forecasts; the verdict depends on it only within
+            the intervals it states.
+    """
+    stats, ledger = summarise(trace), account(trace)
+    if stats is None:
+        return None, ledger, not_enough_evidence(len(trace.spans))
+    case = Case(machine=machine, workload=workload, trace=trace, stats=stats, ledger=ledger)
+    case = Case(
+        machine=machine,
+        workload=workload,
+        trace=trace,
+        stats=stats,
+        ledger=ledger,
+        forecasts=forecasts(case, rng),
+    )
+    return stats, ledger, judge(case)
+
+
+def judge(case: Case) -> Verdict:
+    """The verdict on a case: its binding finding, or why there is none."""
+    findings = find(case)
+    abstention = too_noisy(case, findings)
+    if abstention is not None:
+        return abstention
+    if not findings:
+        return not_enough_evidence(case.stats.batches, case)
+    bound = findings[0]
+    return Verdict(
+        name=bound.name,
+        headline=_headline(bound),
+        findings=findings,
+        knobs=knobs(case),
+        ceiling=ceiling(case.stats),
+        confidence=_confidence(case, findings),
+    )
+
+
+def find(case: Case) -> tuple[Finding, ...]:
+    """All findings of all rules, the binding one first."""
+    found = [finding for rule in RULES if (finding := rule(case)) is not None]
+    if not found:
+        return ()
+    most = max(one.cost_share.value for one in found)
+    bound = next(one for one in found if one.cost_share.value >= ABOUT_THE_SAME * most)
+    rest = sorted((one for one in found if one is not bound), key=lambda one: -one.cost_share.value)
+    return (bound, *rest)
+
+
+def _headline(bound: Finding) -> str:
+    """The sentence of the finding, and what to do first."""
+    best = next((one for one in bound.remedies if one.gain is not None), None)
+    if best is None or best.gain is None:
+        return bound.sentence
+    how = "measured" if best.measured else "predicted"
+    return f"{bound.sentence} {best.change}: {best.gain.value:.1f}x {how}."
+
+
+def _confidence(case: Case, findings: tuple[Finding, ...]) -> float:
+    """How likely the named resource is the right one.
+
+    The product of two shares: how far the loss is from being none (or, for a loader that keeps
+    up, from mattering), in widths of its interval; and how much the binding finding outweighs
+    the next one of another kind.
+    """
+    bound, lost = findings[0], lost_share(case)
+    half = max(1e-3, (lost.high - lost.low) / 2)
+    apart = min(1.0, abs(lost.value - 0.05) / half) if bound.cost_share.value else 1.0
+    others = [one.cost_share.value for one in findings[1:] if one.code[:3] != bound.code[:3]]
+    rival = max(others, default=0.0)
+    mine = bound.cost_share.value
+    outweighs = 1.0 if mine <= rival or not rival else 1 - 0.5 * rival / mine
+    return round(0.5 + 0.5 * apart * outweighs * 0.98, 2)

@@ -1,0 +1,189 @@
+"""The pipeline as fitted to one run: what a batch needs, with contention taken off.
+
+    wall of a fetch = off-CPU (storage, network, sleeps) + CPU / speed * shortage
+
+Off-CPU time is the same however many workers there are: they wait side by side. CPU time is
+not: it is divided by the speed of busy cores and stretched where cores are short. What run under
+which load was measured is known, so both can be taken off and put back for another plan.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wellfed._insight.cores import Cores, cores_of
+from wellfed._insight.estimate import Floats
+from wellfed._insight.protocol import Delivery, deliver
+from wellfed._insight.stats import is_made_known
+from wellfed._insight.steady import find_steady, step_ns
+from wellfed.records import Case, Plan, Span
+
+__all__ = ["Demand", "Transport", "demand_of", "play", "prefetch_of"]
+
+# torch's default where workers are set and prefetch_factor is not.
+DEFAULT_PREFETCH = 2
+
+# Rounds of the search for the shortage at which demand meets the cores. Where CPU time bounds the
+# pipeline its period is nearly proportional to the shortage, so that the first round or two hit.
+_ROUNDS = 5
+
+# A stretch of CPU time known to 1 % is known better than anything else here.
+_CLOSE_ENOUGH = 0.01
+
+
+class Transport(NamedTuple):
+    """What a batch costs on its way from a worker to the trainer, both ends together.
+
+    Defaults for torch's own queues and shared memory; measured values where workers ran. Half of
+    the fixed and per-tensor cost falls on the worker (pickling, shared-memory files), half on
+    the trainer (unpickling, mapping); bytes are copied by the worker alone.
+    """
+
+    # To be measured by benchmarks/transport.py; until then orders of magnitude from
+    # engine.md, where torch spends one socket round trip and one shared-memory file a tensor.
+    fixed_s: float = 150e-6
+    per_tensor_s: float = 60e-6
+    per_byte_s: float = 0.5e-9
+    pin_per_byte_s: float = 0.1e-9
+
+    def sending_s(self, tensors: float, payload_bytes: float) -> float:
+        """CPU seconds of the worker for one batch."""
+        return (self.fixed_s + self.per_tensor_s * tensors) / 2 + self.per_byte_s * payload_bytes
+
+    def receiving_s(self, tensors: float) -> float:
+        """Seconds of the trainer's process for one batch."""
+        return (self.fixed_s + self.per_tensor_s * tensors) / 2
+
+
+class Demand(NamedTuple):
+    """What each steady batch needs, on a lone core and without any queueing for cores."""
+
+    fetch_off_s: Floats
+    """Seconds of the fetch that need no CPU."""
+    fetch_cpu_s: Floats
+    """CPU seconds of the fetching thread."""
+    native_cpu_s: float
+    """CPU seconds per batch of the maker's other threads, which run beside it."""
+    sending_s: float
+    """CPU seconds of a worker to hand the batch over."""
+    receiving_s: float
+    """Seconds of the trainer's process to take it."""
+    pinning_s: float
+    """Seconds to pin it, if the plan pins."""
+    step_off_s: Floats
+    """Seconds of the trainer's step that need no CPU (a GPU works, or nothing does)."""
+    step_cpu_s: Floats
+    """Seconds of the step that advance only with CPU, the sampler's included."""
+    step_cores: float
+    """Cores that the step's CPU part keeps busy while it runs, 1 or more."""
+    cores: Cores
+
+    def work_s(self, plan: Plan) -> float:
+        """Lone CPU seconds that one batch takes of all processes together."""
+        loader_s = float(self.fetch_cpu_s.mean()) + self.native_cpu_s
+        if plan.workers:
+            loader_s += self.sending_s + self.receiving_s
+        return loader_s + float(self.step_cpu_s.mean()) * self.step_cores
+
+
+def demand_of(case: Case, transport: Transport) -> Demand | None:
+    """Fits the pipeline to the run of a case; None if no fetch was seen.
+
+    Shortage during the run is read from the workers' run-queue time. Where the system does not
+    tell that, it stays within the off-CPU part, and adding workers looks too good by it; the
+    conservation of work still limits the prediction.
+    """
+    steady = find_steady(case.trace)
+    pairs = [
+        pair for pair in zip(steady.before, steady.spans, strict=True) if is_made_known(pair[1])
+    ]
+    if not pairs:
+        return None
+    spans = [span for _, span in pairs]
+    cores = cores_of(case.machine, case.stats.gauges.get("neighbour_busy_cores", 0.0))
+    wall = np.array([span.fetch_ns for span in spans]) * 1e-9
+    cpu = np.minimum(wall, np.array([max(0, span.cpu_ns) for span in spans]) * 1e-9)
+    queued = np.array([max(0, span.run_queue_ns) for span in spans]) * 1e-9
+    shortage = 1 + float(queued.sum()) / float(cpu.sum()) if cpu.sum() else 1.0
+    step = np.array([step_ns(a, b) + b.sampler_ns for a, b in pairs]) * 1e-9
+    step_load = case.stats.step_cpu_cores if case.stats.step_cpu_cores is not None else 1.0
+    native = float(cpu.mean()) * case.stats.native_cpu_share
+    busy = (float(cpu.mean()) + native + float(step.mean()) * step_load) / case.stats.period_s.value
+    speed = cores.speed(busy)
+    return Demand(
+        fetch_off_s=np.maximum(0.0, wall - cpu - queued),
+        fetch_cpu_s=cpu * speed,
+        native_cpu_s=native * speed,
+        step_off_s=step * (1 - min(1.0, step_load)),
+        step_cpu_s=step * min(1.0, step_load) * speed / shortage,
+        # A step that was short of cores used fewer than it wanted.
+        step_cores=max(1.0, step_load * shortage) if step_load > 1 else 1.0,
+        cores=cores,
+        **_way_out(case, spans, transport),
+    )
+
+
+def prefetch_of(plan: Plan) -> int:
+    """Batches in the making per worker, with torch's default where none is set."""
+    return plan.prefetch or DEFAULT_PREFETCH
+
+
+def play(demand: Demand, plan: Plan, places: NDArray[np.int64]) -> Delivery:
+    """Delivers batches under a plan, drawn from the measured ones by their places.
+
+    The shortage of cores is found by search: it is the stretch of CPU time at which the pipeline
+    asks for no more than there is. At 1 nothing is short.
+    """
+    shortage = speed = 1.0
+    delivery, busy = _deliver_at(demand, plan, places, shortage, speed)
+    for _ in range(_ROUNDS):
+        stretch = shortage / speed
+        speed = demand.cores.speed(busy)
+        shortage = max(1.0, shortage * busy / demand.cores.usable)
+        if abs(shortage / speed / stretch - 1) < _CLOSE_ENOUGH:
+            break
+        delivery, busy = _deliver_at(demand, plan, places, shortage, speed)
+    return delivery
+
+
+def _deliver_at(
+    demand: Demand,
+    plan: Plan,
+    places: NDArray[np.int64],
+    shortage: float,
+    speed: float,
+) -> tuple[Delivery, float]:
+    """The delivery when CPU time is stretched by that much, and the cores it keeps busy."""
+    stretch = shortage / speed
+    cpu_s = demand.fetch_cpu_s[places] + (demand.sending_s if plan.workers else 0.0)
+    receive_s = demand.receiving_s * stretch if plan.workers else 0.0
+    delivery = deliver(
+        demand.fetch_off_s[places] + cpu_s * stretch,
+        demand.step_off_s[places] + demand.step_cpu_s[places] * stretch,
+        workers=plan.workers,
+        prefetch=prefetch_of(plan),
+        receive_s=receive_s + (demand.pinning_s if plan.pin_memory else 0.0),
+        pin=plan.pin_memory,
+        in_order=plan.in_order,
+    )
+    return delivery, demand.work_s(plan) / speed / float(delivery.period_s.mean())
+
+
+def _way_out(case: Case, spans: list[Span], transport: Transport) -> dict[str, float]:
+    """Sending, receiving and pinning: measured where they happened, else by default costs."""
+    stages = case.stats.stages
+    tensors = case.stats.tensors_per_batch if case.stats.tensors_per_batch is not None else 1.0
+    payload_bytes = case.stats.payload_bytes or 0.0
+    if case.plan.workers:
+        sending_s = sum(max(0, span.serialise_ns) for span in spans) / len(spans) * 1e-9
+        receiving_s = stages["receive"].wall_s.value
+    else:
+        sending_s = transport.sending_s(tensors, payload_bytes)
+        receiving_s = transport.receiving_s(tensors)
+    if "pin" in stages:
+        pinning_s = stages["pin"].wall_s.value
+    else:
+        # Without an accelerator torch ignores pin_memory.
+        pinning_s = payload_bytes * transport.pin_per_byte_s if case.trace.device != "cpu" else 0.0
+    return {"sending_s": sending_s, "receiving_s": receiving_s, "pinning_s": pinning_s}

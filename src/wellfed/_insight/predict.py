@@ -1,0 +1,249 @@
+"""What another plan would give: the measured batches, played again under its rules.
+
+Three steps: the run is fitted (`pipeline`), its batches are resampled and delivered by torch's
+rules under the plan (`protocol`), and the result is corrected by how well the same model
+explains the plan that really ran. The plan that ran is never predicted: it was measured.
+
+The generator is an argument; the same seed gives the same prediction.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from wellfed._insight.estimate import add, divide, scale, widen
+from wellfed._insight.pipeline import Demand, Transport, demand_of, play, prefetch_of
+from wellfed.records import Case, Estimate, Plan, StageStats
+
+__all__ = [
+    "Transport",
+    "best_workers",
+    "ceiling",
+    "epoch_seconds",
+    "model_error",
+    "predict_period",
+    "speedup",
+    "worker_curve",
+]
+
+# Resamples of the run. The half-width of the interval is then itself uncertain by 1/sqrt(2*15),
+# 18 %, which is small beside the model's own error.
+RESAMPLES = 16
+
+# Batches played per resample beyond the filling of the pipeline: over all resamples 3,072, so
+# that at cv 0.5 the simulation itself is right within 1 %.
+PLAYED = 192
+
+# Relative error of the model between plans, beside what it shows on the plan that ran. An
+# assumption until benchmarks/prediction.py compares predicted and measured periods.
+BASE_ERROR = 0.05
+
+# The plan that ran may explain a factor of two at most; beyond that the model has missed
+# something, and scaling by it would spread the miss to all plans.
+_MOST_CORRECTION = 2.0
+
+# A wait below this share of the period is too small to learn a factor from.
+_SMALL_WAIT_SHARE = 0.05
+
+# Plans within 2 % cannot be told apart in a run of a minute: take the one with fewer workers.
+TIE_SHARE = 0.02
+
+# Ends the ceiling of a loop that does nothing but wait, since JSON has no infinity.
+_MOST_CEILING = 1000.0
+
+# Process.start() with fork took 24 to 38 ms a worker in Lightning#19391 (model.md, 6.6).
+START_S_PER_WORKER = 0.030
+
+
+class _Fit(NamedTuple):
+    """All that predictions from one case share, so that plans meet the same luck."""
+
+    demand: Demand
+    places: NDArray[np.int64]
+    """Resamples × batches: which measured batch stands at each place."""
+    correction: float
+    """Measured wait over modelled wait on the plan that ran."""
+    error: float
+    """Relative error of the uncorrected model on the plan that ran, 0 to 1."""
+
+
+def predict_period(
+    case: Case, plan: Plan, rng: np.random.Generator, transport: Transport | None = None
+) -> Estimate:
+    """Seconds from one batch to the next under a plan, with a 90 % interval.
+
+    The interval holds the spread of the measured batches (block bootstrap) and the model's own
+    error: what it misses on the plan that ran, and `BASE_ERROR` for the way to another.
+
+    Args:
+        case: the run to learn from. Where it saw no fetch, its own period is returned, with an
+            interval that says nothing but that data cannot cost less than nothing.
+        plan: the plan to predict.
+        rng: a seeded generator.
+        transport: costs of the way between processes, if the run had no workers to measure it.
+    """
+    fit = _fit(case, rng, transport or Transport())
+    return _predict(case, plan, fit) if fit else _unknown(case.stats)
+
+
+def model_error(case: Case, rng: np.random.Generator, transport: Transport | None = None) -> float:
+    """How far the model misses the plan that ran, before correction: 0.1 is 10 % off."""
+    fit = _fit(case, rng, transport or Transport())
+    return fit.error if fit else 1.0
+
+
+def worker_curve(
+    case: Case, counts: Sequence[int], rng: np.random.Generator, transport: Transport | None = None
+) -> list[tuple[Plan, Estimate]]:
+    """The period for each number of workers, everything else as it is.
+
+    All plans see the same resamples, so differences between them are not luck.
+    """
+    fit = _fit(case, rng, transport or Transport())
+    plans = [_with_workers(case.plan, count) for count in counts]
+    return [(plan, _predict(case, plan, fit) if fit else _unknown(case.stats)) for plan in plans]
+
+
+def best_workers(
+    case: Case, rng: np.random.Generator, up_to: int, transport: Transport | None = None
+) -> tuple[Plan, Estimate]:
+    """The fewest workers, 0 to `up_to`, within 2 % of the best period; with that period."""
+    curve = worker_curve(case, range(up_to + 1), rng, transport)
+    best_s = min(period.value for _, period in curve)
+    return next(point for point in curve if point[1].value <= best_s * (1 + TIE_SHARE))
+
+
+def speedup(now: Estimate, then: Estimate) -> Estimate:
+    """New speed over old, from the periods: 2.0 is twice as fast, 1.0 no change."""
+    return divide(now, then)
+
+
+def ceiling(stats: StageStats) -> Estimate:
+    """Speed-up if data were free: period over step, 1 / (1 - wait share).
+
+    Ends come from the ends of the wait share, because period and step were measured together.
+    """
+
+    def without(wait_share: float) -> float:
+        return min(_MOST_CEILING, 1 / max(1e-9, 1 - wait_share))
+
+    share = stats.wait_share
+    return Estimate(
+        value=without(share.value),
+        low=without(max(0.0, share.low)),
+        high=without(share.high),
+        n=share.n,
+    )
+
+
+def epoch_seconds(case: Case, plan: Plan, period_s: Estimate, batches: int) -> Estimate:
+    """Seconds of one epoch under a plan, start-up and shutdown included (model.md, 6.6).
+
+    `start * workers + first fetch + batches * period + shutdown`; with persistent workers, or
+    without any, processes are not started anew and it is an epoch after the first.
+
+    Args:
+        case: the run to learn start-up from.
+        plan: the plan of the epoch.
+        period_s: its period, e.g. from `predict_period`.
+        batches: batches in the epoch, 1 or more.
+    """
+    fixed_s = 0.0
+    if plan.workers:
+        fetch = case.stats.stages.get("fetch")
+        fixed_s = fetch.wall_s.value if fetch else 0.0
+        if not plan.persistent:
+            fixed_s += plan.workers * _start_s_per_worker(case) + case.stats.shutdown_s
+    # Start-up was seen once or twice, if at all, and may differ as much under another plan.
+    start = Estimate(value=fixed_s, low=fixed_s / 2, high=fixed_s * 2)
+    return add(scale(period_s, batches), start)
+
+
+def _start_s_per_worker(case: Case) -> float:
+    fresh = [epoch for epoch in case.trace.epochs if epoch.started_workers]
+    if not fresh:
+        return START_S_PER_WORKER
+    spent_ns = sum(epoch.ready_ns - epoch.iter_ns for epoch in fresh)
+    return spent_ns * 1e-9 / sum(epoch.started_workers for epoch in fresh)
+
+
+def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | None:
+    demand = demand_of(case, transport)
+    if demand is None:
+        return None
+    places = _resampled(demand.fetch_off_s.size, rng)
+    measured_s = case.stats.period_s.value
+    period_s, wait_s = np.mean([_played(demand, case.plan, row) for row in places], axis=0)
+    # A floor under both, so that two tiny waits have a ratio near 1.
+    floor_s = _SMALL_WAIT_SHARE * measured_s
+    # The sampler runs inside the wait, and the model keeps it with the step: both hold the trainer.
+    sampler_s = case.stats.stages["sampler"].wall_s.value
+    measured_wait_s = max(0.0, case.stats.wait_share.value * measured_s - sampler_s)
+    correction = (measured_wait_s + floor_s) / (float(wait_s) + floor_s)
+    return _Fit(
+        demand=demand,
+        places=places,
+        correction=min(_MOST_CORRECTION, max(1 / _MOST_CORRECTION, correction)),
+        error=min(1.0, abs(float(period_s) / measured_s - 1)),
+    )
+
+
+def _predict(case: Case, plan: Plan, fit: _Fit) -> Estimate:
+    if _alike(plan, case.plan):
+        return case.stats.period_s
+    least_s = fit.demand.cores.least_period_s(fit.demand.work_s(plan))
+    played = [_played(fit.demand, plan, row) for row in fit.places]
+    # The step was measured; only the wait is the model's, so only the wait is corrected.
+    periods = [max(least_s, p - w + w * fit.correction) for p, w in played]
+    value = float(np.mean(periods))
+    half = 1.645 * float(np.std(periods, ddof=1))
+    sampled = Estimate(value=value, low=max(0.0, value - half), high=value + half)
+    return widen(widen(sampled, BASE_ERROR), fit.error)
+
+
+def _played(demand: Demand, plan: Plan, row: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean period and mean wait, in seconds, once the pipeline is full."""
+    filling = plan.workers * prefetch_of(plan) + plan.workers
+    delivery = play(demand, plan, np.resize(row, filling + PLAYED))
+    return float(delivery.period_s[filling:].mean()), float(delivery.wait_s[filling + 1 :].mean())
+
+
+def _resampled(size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Circular block bootstrap: rows of places, in blocks of about sqrt(size) neighbours.
+
+    A row has as many places as the run had batches, because that is what the run knows; playing
+    it several times over adds batches but no knowledge. Politis and Romano 1992.
+    """
+    block = max(1, round(size**0.5))
+    starts = rng.integers(0, size, (RESAMPLES, -(-size // block)))
+    rows = (starts[:, :, None] + np.arange(block)) % size
+    return rows.reshape(RESAMPLES, -1)[:, :size]
+
+
+def _alike(one: Plan, other: Plan) -> bool:
+    """Whether the model sees no difference: what is left only matters for start-up."""
+
+    def seen(plan: Plan) -> tuple[object, ...]:
+        if not plan.workers:
+            return (0, plan.pin_memory)
+        return (plan.workers, prefetch_of(plan), plan.pin_memory, plan.in_order)
+
+    return seen(one) == seen(other)
+
+
+def _with_workers(plan: Plan, workers: int) -> Plan:
+    return msgspec.structs.replace(
+        plan,
+        workers=workers,
+        prefetch=prefetch_of(plan) if workers else None,
+        persistent=plan.persistent and workers > 0,
+    )
+
+
+def _unknown(stats: StageStats) -> Estimate:
+    period_s = stats.period_s
+    step_s = stats.stages["step"].wall_s.value
+    return Estimate(value=period_s.value, low=min(step_s, period_s.low), high=2 * period_s.high)

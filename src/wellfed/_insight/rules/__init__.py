@@ -1,0 +1,68 @@
+"""All rules, each a pure function from a Case to a Finding or nothing.
+
+A rule fires only on its own evidence; that several fire at once is normal. The order is that of
+precedence among findings that cost about the same: the more specific cause comes first.
+To add one: write the function in the file of its group, add it here, add its page under
+docs/reference/rules, and record a trace on which it fires and one on which it must not.
+"""
+
+from wellfed._insight.rules.consumer import consumer_bound
+from wellfed._insight.rules.cpu import (
+    affinity_pinned,
+    cpu_quota,
+    cpu_saturated,
+    cpu_underprovisioned,
+    thread_oversubscription,
+)
+from wellfed._insight.rules.crossing import (
+    in_memory_overhead,
+    per_batch_overhead,
+    per_item_overhead,
+    transport_bytes,
+    transport_objects,
+)
+from wellfed._insight.rules.epochs import startup_respawn
+from wellfed._insight.rules.order import head_of_line
+from wellfed._insight.rules.storage import latency_bound, storage_bound
+from wellfed.seams import Rule
+
+__all__ = ["CODES", "RULES"]
+
+RULES: tuple[Rule, ...] = (
+    affinity_pinned,  # WF205
+    thread_oversubscription,  # WF204
+    cpu_quota,  # WF203
+    transport_objects,  # WF405
+    per_batch_overhead,  # WF403
+    transport_bytes,  # WF404
+    in_memory_overhead,  # WF401
+    per_item_overhead,  # WF402
+    head_of_line,  # WF501
+    storage_bound,  # WF302
+    latency_bound,  # WF301
+    cpu_underprovisioned,  # WF201
+    cpu_saturated,  # WF202
+    startup_respawn,  # WF601
+    consumer_bound,  # WF101
+)
+
+CODES: dict[str, str] = {
+    "consumer_bound": "WF101",
+    "cpu_underprovisioned": "WF201",
+    "cpu_saturated": "WF202",
+    "cpu_quota": "WF203",
+    "thread_oversubscription": "WF204",
+    "affinity_pinned": "WF205",
+    "latency_bound": "WF301",
+    "storage_bound": "WF302",
+    "in_memory_overhead": "WF401",
+    "per_item_overhead": "WF402",
+    "per_batch_overhead": "WF403",
+    "transport_bytes": "WF404",
+    "transport_objects": "WF405",
+    "head_of_line": "WF501",
+    "startup_respawn": "WF601",
+    "too_noisy": "WF901",
+    "not_enough_evidence": "WF902",
+}
+"""Every verdict's code. A code is never given to another verdict."""

@@ -1,0 +1,48 @@
+"""The model or the loop itself is the limit: there is nothing to fix in the loader."""
+
+from wellfed._insight.rules.say import waiting
+from wellfed._insight.supply import SIGNIFICANT, lost_share, startup_share, waits
+from wellfed.records import Case, Evidence, Finding, Remedy
+from wellfed.records.amounts import duration, share
+
+__all__ = ["consumer_bound"]
+
+
+def consumer_bound(case: Case) -> Finding | None:
+    """WF101: the loader keeps up; a perfect one would gain next to nothing."""
+    if waits(case) or startup_share(case) >= SIGNIFICANT:
+        return None
+    stats, lost = case.stats, lost_share(case)
+    step_s = stats.period_s.value * (1 - stats.wait_share.value)
+    most = lost.value / (1 - lost.value) if lost.value < 1 else 0.0
+    evidence = [waiting(case)]
+    if stats.ready is not None and case.plan.workers:
+        evidence.append(
+            Evidence(
+                text=f"{stats.ready:.1f} of at most {case.plan.depth} batches ready when asked",
+                value=stats.ready,
+            )
+        )
+    if stats.device_stall_share is not None:
+        evidence.append(
+            Evidence(
+                text=f"the device stood idle {share(stats.device_stall_share)} of the time",
+                value=stats.device_stall_share,
+            )
+        )
+    return Finding(
+        code="WF101",
+        name="consumer_bound",
+        sentence=(
+            f"Your own step takes {duration(step_s)} of every {duration(stats.period_s.value)}; "
+            f"a perfect loader would gain at most {share(most)}."
+        ),
+        evidence=tuple(evidence),
+        cost_share=lost,
+        remedies=(
+            Remedy(
+                change="leave the loader as it is",
+                why="look at the model, the optimiser or the batch size instead",
+            ),
+        ),
+    )

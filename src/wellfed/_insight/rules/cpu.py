@@ -1,0 +1,258 @@
+"""Making batches is computing, and too little CPU reaches it: five ways that can be."""
+
+import msgspec
+
+from wellfed._insight.rules.say import cpu_evidence, more_workers, waiting, with_plan
+from wellfed._insight.supply import (
+    best_workers,
+    busy_cores,
+    computes,
+    forecast,
+    free_cores,
+    lost_share,
+    makers_busy_share,
+    neighbour_cores,
+    stage_s,
+    usable_cores,
+    waits,
+)
+from wellfed.records import Case, Evidence, Finding, Remedy
+from wellfed.records.amounts import duration, share
+
+__all__ = [
+    "affinity_pinned",
+    "cpu_quota",
+    "cpu_saturated",
+    "cpu_underprovisioned",
+    "thread_oversubscription",
+]
+
+# The workers are the limit when they fetch nearly all the time; what is missing to 1 is the time
+# a worker waits for its next request while the trainer is in its step.
+MAKERS_BUSY = 0.75
+
+# A worker that is ready to run but has no core for a tenth of its time is short of cores; idle
+# machines show 0 to 2 %.
+QUEUED = 0.10
+
+# Below this many seconds a sample, per-sample Python outweighs the work: see per_item_overhead.
+TINY_SAMPLE_S = 50e-6
+
+
+def cpu_underprovisioned(case: Case) -> Finding | None:
+    """WF201: samples cost CPU, cores are free, and more workers would use them."""
+    best = best_workers(case)
+    if not _computing_is_the_limit(case) or best is None or best.gain.low < 1.02:
+        return None
+    if best.plan.workers <= case.plan.workers or best.gain.value < 1.05:
+        return None
+    stats, now = case.stats, case.plan.workers
+    doing = f"{now} workers make" if now > 1 else "one worker makes"
+    who = doing if now else "the trainer itself makes"
+    return Finding(
+        code="WF201",
+        name="cpu_underprovisioned",
+        sentence=(
+            f"Making a batch costs {duration(_cpu_s(case))} of CPU and {who} all of them, while "
+            f"{free_cores(case):.1f} of {usable_cores(case):g} usable cores stand idle."
+        ),
+        evidence=(
+            waiting(case),
+            cpu_evidence(case),
+            _cores(case),
+            *_reading(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            *more_workers(case, "cores are free and samples are made of CPU time"),
+            _cheaper_samples(stats.sample_s),
+        ),
+    )
+
+
+def cpu_saturated(case: Case) -> Finding | None:
+    """WF202: samples cost CPU, and the usable cores are all busy: more workers cannot help."""
+    if not _computing_is_the_limit(case) or _is_tiny(case):
+        return None
+    best = best_workers(case)
+    if best is not None and best.plan.workers > case.plan.workers and best.gain.value >= 1.05:
+        return None
+    busy = busy_cores(case) + neighbour_cores(case)
+    if busy < 0.75 * usable_cores(case) and case.stats.maker_queue_share < QUEUED:
+        return None
+    return Finding(
+        code="WF202",
+        name="cpu_saturated",
+        sentence=(
+            f"Loading and training keep {busy_cores(case):.1f} of {usable_cores(case):g} usable "
+            f"cores busy; a batch costs {duration(_cpu_s(case))} of CPU, and no number of workers "
+            "makes it cheaper."
+        ),
+        evidence=(waiting(case), cpu_evidence(case), _cores(case)),
+        cost_share=lost_share(case),
+        remedies=(_cheaper_samples(case.stats.sample_s), *more_workers(case, "as fits the cores")),
+    )
+
+
+def cpu_quota(case: Case) -> Finding | None:
+    """WF203: a cgroup quota throttles the process, though the machine shows more CPUs."""
+    quota, shown = case.machine.cpus_quota.value, case.machine.cpus_affinity.value
+    throttled = case.stats.gauges.get("throttled_periods_share", 0.0)
+    if quota is None or throttled < 0.05 or not waits(case):
+        return None
+    if shown is not None and quota >= shown:
+        return None
+    processes = int(max(1, quota))
+    fewer = forecast(case, msgspec.structs.replace(case.plan, workers=processes))
+    fewer = fewer if case.plan.workers > processes else None
+    return Finding(
+        code="WF203",
+        name="cpu_quota",
+        sentence=(
+            f"A quota allows {quota:g} CPUs of the {shown or '?'} that the machine shows, and it "
+            f"stopped this process in {share(throttled)} of its periods."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(text=f"throttled in {share(throttled)} of periods", value=throttled),
+            cpu_evidence(case),
+            _cores(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change=f"raise the CPU limit above {quota:g} (cpus, limits.cpu, --cpus-per-task)",
+                why="the host's other cores are out of reach",
+            ),
+            *(
+                (with_plan(fewer, f"num_workers={processes}", "no more than the quota feeds"),)
+                if fewer is not None
+                else ()
+            ),
+            _cheaper_samples(case.stats.sample_s),
+        ),
+    )
+
+
+def thread_oversubscription(case: Case) -> Finding | None:
+    """WF204: libraries run threads of their own in every worker, more than there are cores."""
+    stats, plan = case.stats, case.plan
+    if plan.workers == 0 or not waits(case) or stats.native_cpu_share < 0.25:
+        return None
+    wanted = plan.workers * (1 + stats.native_cpu_share)
+    crowded = stats.maker_queue_share >= QUEUED or stats.preemptions_per_batch >= 10
+    if wanted < 1.2 * usable_cores(case) and not crowded:
+        return None
+    threads = f"{stats.threads:.0f} threads" if stats.threads is not None else "threads"
+    return Finding(
+        code="WF204",
+        name="thread_oversubscription",
+        sentence=(
+            f"Each of {plan.workers} workers runs {threads}; those besides its own use "
+            f"{share(stats.native_cpu_share)} of its CPU time again, "
+            f"on {usable_cores(case):g} cores."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(
+                text=f"other threads' CPU over the worker's own {stats.native_cpu_share:.2f}",
+                value=stats.native_cpu_share,
+            ),
+            Evidence(
+                text=f"{stats.preemptions_per_batch:.0f} involuntary switches a batch",
+                value=stats.preemptions_per_batch,
+            ),
+            cpu_evidence(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change="torch.set_num_threads(1); cv2.setNumThreads(0)  # in worker_init_fn",
+                why="one thread a worker; the workers are the parallelism",
+            ),
+            Remedy(
+                change="OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python ...",
+                why="the same for libraries that read the environment",
+            ),
+        ),
+    )
+
+
+def affinity_pinned(case: Case) -> Finding | None:
+    """WF205: the workers may run on fewer cores than the trainer may."""
+    allowed, all_cores = case.stats.allowed_cpus, case.machine.cpus_affinity.value
+    workers = case.plan.workers
+    if allowed is None or all_cores is None or workers < 2 or allowed >= min(workers, all_cores):
+        return None
+    if not waits(case) or case.stats.maker_queue_share < QUEUED:
+        return None
+    return Finding(
+        code="WF205",
+        name="affinity_pinned",
+        sentence=(
+            f"{workers} workers share {allowed} core{'s' if allowed > 1 else ''}, though this "
+            f"process may use {all_cores}: something set their affinity."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(text=f"workers may use {allowed} of {all_cores} CPUs", value=float(allowed)),
+            cpu_evidence(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change=(
+                    f"worker_init_fn=lambda _: os.sched_setaffinity(0, range({all_cores}))"
+                    if case.machine.cpus_host.value == all_cores
+                    else "mask = os.sched_getaffinity(0)  # before the imports that pin, then "
+                    "worker_init_fn=lambda _: os.sched_setaffinity(0, mask)"
+                ),
+                why="gives the workers back the cores of the trainer",
+            ),
+            Remedy(
+                change="KMP_AFFINITY=none, and GOMP_CPU_AFFINITY unset",
+                why="OpenMP runtimes pin the process that loads them, and forks inherit it",
+            ),
+        ),
+    )
+
+
+def _computing_is_the_limit(case: Case) -> bool:
+    if not waits(case) or not computes(case):
+        return False
+    return makers_busy_share(case) >= MAKERS_BUSY
+
+
+def _is_tiny(case: Case) -> bool:
+    sample_s = case.stats.sample_s
+    return sample_s is not None and sample_s < TINY_SAMPLE_S
+
+
+def _cpu_s(case: Case) -> float:
+    fetch = case.stats.stages.get("fetch")
+    own = (fetch.cpu_s if fetch is not None else None) or stage_s(case, "fetch")
+    return own * (1 + case.stats.native_cpu_share)
+
+
+def _cores(case: Case) -> Evidence:
+    busy = busy_cores(case)
+    near = neighbour_cores(case)
+    text = f"{busy:.1f} of {usable_cores(case):g} usable cores busy"
+    return Evidence(text=text + (f", {near:.1f} by others" if near >= 0.1 else ""), value=busy)
+
+
+def _reading(case: Case) -> tuple[Evidence, ...]:
+    read = case.stats.read_bytes_per_batch
+    if read is None or not case.stats.read_chars_per_batch:
+        return ()
+    per_s = read / case.stats.period_s.value
+    text = "read 0 MB/s from storage (cached)" if per_s < 1e5 else f"read {per_s / 1e6:.0f} MB/s"
+    return (Evidence(text=text, value=per_s),)
+
+
+def _cheaper_samples(sample_s: float | None) -> Remedy:
+    cost = f" (now {duration(sample_s)} each)" if sample_s is not None else ""
+    return Remedy(
+        change="make samples cheaper: resize once on disk, Image.draft(), or decode on the device",
+        why=f"CPU time per sample{cost} sets the limit once every core is busy",
+    )

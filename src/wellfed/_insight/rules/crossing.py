@@ -1,0 +1,335 @@
+"""Getting batches out of the workers, or Python's own cost per item, outweighs the data."""
+
+from wellfed._insight.rules.cpu import TINY_SAMPLE_S
+from wellfed._insight.rules.say import of_gain, samples_s, waiting, with_plan
+from wellfed._insight.supply import (
+    best_workers,
+    computes,
+    lost_share,
+    stage_s,
+    waits,
+    without_workers,
+)
+from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
+from wellfed.records.amounts import duration, gain, share, size
+
+__all__ = [
+    "in_memory_overhead",
+    "per_batch_overhead",
+    "per_item_overhead",
+    "transport_bytes",
+    "transport_objects",
+]
+
+# From here on the parts of a batch, not its bytes, set the cost of moving it: each tensor takes a
+# file descriptor, a shared-memory file and a message of its own.
+MANY_TENSORS = 24
+MANY_OBJECTS = 1_000
+
+# Below this the bytes of a batch cost less to move than its message.
+MANY_BYTES = 1_000_000
+
+# Batches of so few samples are dominated by what a batch costs, whatever is in it.
+FEW_SAMPLES = 8
+
+
+def in_memory_overhead(case: Case) -> Finding | None:
+    """WF401: the samples are so cheap that handing them over costs more than making them."""
+    alone = without_workers(case)
+    if case.plan.workers == 0 or alone is None or not waits(case):
+        return None
+    if alone.gain.value < 1.05 or alone.gain.low < 1.0 or not _tiny_samples(case):
+        return None
+    measured = case.workload.inline_batch_s is not None and bool(case.workload.inline_batch_s.value)
+    faster = gain(alone.gain.value)
+    return Finding(
+        code="WF401",
+        name="in_memory_overhead",
+        sentence=(
+            f"A batch takes {duration(_making_s(case))} to make and {duration(_moving_s(case))} to "
+            f"hand over: {case.plan.workers} workers cost you {alone.gain.value:.1f}x; use "
+            "num_workers=0."
+        ),
+        evidence=(
+            waiting(case),
+            _sample(case),
+            Evidence(
+                text=f"a step of {duration(case.stats.period_s.value)} would take "
+                f"{duration(case.stats.period_s.value / alone.gain.value)} without workers"
+                + (" (timed after the run)" if measured else ""),
+                value=alone.gain.value,
+                low=alone.gain.low,
+                high=alone.gain.high,
+            ),
+        ),
+        cost_share=_cost(alone.gain),
+        remedies=(
+            Remedy(
+                change="num_workers=0",
+                why=f"{faster}: the batch is made faster than it is handed over",
+                plan=alone.plan,
+                gain=alone.gain,
+                measured=measured,
+                memory_bytes=alone.memory_bytes,
+            ),
+            *_by_rows(case),
+        ),
+    )
+
+
+def per_item_overhead(case: Case) -> Finding | None:
+    """WF402: no workers, and each item's Python costs more than its data; workers cost more."""
+    if case.plan.workers or not waits(case) or not computes(case) or not _tiny_samples(case):
+        return None
+    best = best_workers(case)
+    if best is not None and best.gain.low > 1.05 and not case.workload.in_memory:
+        return None
+    stats = case.stats
+    worst = min(
+        (one for one in case.forecasts if one.plan.workers in (1, 2)),
+        key=lambda one: one.gain.value,
+        default=None,
+    )
+    slower = 1 / worst.gain.value if worst is not None and worst.gain.value else None
+    samples = stats.samples_per_batch or 1.0
+    cost_each = stage_s(case, "fetch") / samples
+    return Finding(
+        code="WF402",
+        name="per_item_overhead",
+        sentence=(
+            f"Each sample costs {duration(cost_each)} of Python, fetched and collated one by one, "
+            f"{samples:.0f} a batch"
+            + (f"; workers would cost {slower:.1f}x" if slower and slower > 1.02 else "")
+            + "."
+        ),
+        evidence=(
+            waiting(case),
+            _sample(case),
+            Evidence(
+                text=f"collating takes {duration(stage_s(case, 'collate'))} of "
+                f"{duration(stage_s(case, 'fetch'))} a batch",
+                value=stage_s(case, "collate"),
+            ),
+            *(
+                (
+                    Evidence(
+                        text=f"{worst.plan.workers} workers: {1 / slower:.2f}x the speed",
+                        value=worst.gain.value,
+                        low=worst.gain.low,
+                        high=worst.gain.high,
+                    ),
+                )
+                if worst is not None and slower
+                else ()
+            ),
+        ),
+        cost_share=lost_share(case),
+        remedies=_by_rows(case) or (_getitems(case),),
+    )
+
+
+def per_batch_overhead(case: Case) -> Finding | None:
+    """WF403: batches so small that what each costs, whatever is in it, is most of the time."""
+    stats = case.stats
+    samples = stats.samples_per_batch
+    if samples is None or samples > FEW_SAMPLES or not waits(case) or not computes(case):
+        return None
+    fixed_s = _moving_s(case) if case.plan.workers else stage_s(case, "collate") + _rest_s(case)
+    if fixed_s < samples_s(case) or _many_parts(case):
+        return None
+    factor = int(max(4, 64 // max(1, samples)))
+    # With batches `factor` times as large, the fixed cost is paid once in `factor` samples.
+    saved = of_gain(case, fixed_s * (1 - 1 / factor))
+    return Finding(
+        code="WF403",
+        name="per_batch_overhead",
+        sentence=(
+            f"A batch of {samples:.0f} costs {duration(fixed_s)} whatever is in it, and "
+            f"{duration(samples_s(case))} for its samples."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(text=f"{1 / stats.period_s.value:.0f} batches a second"),
+            Evidence(text=f"{samples:.0f} samples a batch", value=samples),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change=f"batch_size={int(samples * factor)} in the loader, split it in the loop",
+                why="the fixed cost is paid once for more samples",
+                gain=saved,
+                reproducibility="the same samples in the same order, if split in order",
+            ),
+            *(_use_none(case) if case.plan.workers else ()),
+        ),
+    )
+
+
+def transport_bytes(case: Case) -> Finding | None:
+    """WF404: moving the bytes of a batch takes longer than reading its samples."""
+    stats = case.stats
+    payload = stats.payload_bytes or 0.0
+    if case.plan.workers == 0 or payload < MANY_BYTES or _many_parts(case) or not waits(case):
+        return None
+    moving = stage_s(case, "collate") + _moving_s(case)
+    if moving < samples_s(case):
+        return None
+    return Finding(
+        code="WF404",
+        name="transport_bytes",
+        sentence=(
+            f"Copying {size(payload)} a batch out of the workers takes {duration(moving)}; reading "
+            f"its samples takes {duration(samples_s(case))}."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(text=f"{size(payload)} a batch", value=payload),
+            Evidence(
+                text=f"{payload / moving / 1e9:.1f} GB/s while copying", value=payload / moving
+            ),
+            *_moves(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change="return uint8 (or float16) from the dataset, convert after the loader",
+                why="a quarter of the bytes to copy, share and pin",
+                gain=of_gain(case, 0.75 * moving / max(1, case.plan.workers)),
+                reproducibility="the same values if the conversion is the same",
+            ),
+            *_use_none(case),
+        ),
+    )
+
+
+def transport_objects(case: Case) -> Finding | None:
+    """WF405: a batch is made of so many tensors or objects that moving each is the cost."""
+    if case.plan.workers == 0 or not _many_parts(case) or not waits(case):
+        return None
+    stats = case.stats
+    moving = _moving_s(case)
+    if moving < 0.5 * stage_s(case, "fetch"):
+        return None
+    tensors, objects = stats.tensors_per_batch or 0.0, stats.objects_per_batch or 0.0
+    what = f"{tensors:.0f} tensors" if tensors >= MANY_TENSORS else f"{objects:.0f} objects"
+    each = moving / max(1.0, tensors if tensors >= MANY_TENSORS else objects)
+    return Finding(
+        code="WF405",
+        name="transport_objects",
+        sentence=(
+            f"A batch is {what}, {duration(each)} each to move: {duration(moving)} a batch, "
+            f"against {duration(stage_s(case, 'fetch'))} to make it."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(text=f"{what}, {size(stats.payload_bytes or 0)} a batch", value=tensors),
+            *_moves(case),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            Remedy(
+                change="pack them in collate_fn: one tensor of all values and one of lengths",
+                why=f"one object to move instead of {what}",
+                gain=of_gain(case, 0.9 * stage_s(case, "receive")),
+            ),
+            *_use_none(case),
+        ),
+    )
+
+
+def _many_parts(case: Case) -> bool:
+    stats = case.stats
+    return (stats.tensors_per_batch or 0) >= MANY_TENSORS or (
+        (stats.objects_per_batch or 0) >= MANY_OBJECTS
+    )
+
+
+def _tiny_samples(case: Case) -> bool:
+    """Whether a sample costs so little that Python's own work per sample shows."""
+    if _many_parts(case) or (case.stats.payload_bytes or 0) >= MANY_BYTES:
+        return False
+    sample_s = case.stats.sample_s
+    if sample_s is None:
+        samples = case.stats.samples_per_batch
+        sample_s = samples_s(case) / samples if samples else samples_s(case)
+    return sample_s < TINY_SAMPLE_S and (case.stats.samples_per_batch or 0) > FEW_SAMPLES
+
+
+def _making_s(case: Case) -> float:
+    return stage_s(case, "fetch")
+
+
+def _moving_s(case: Case) -> float:
+    """Seconds per batch to serialise it in the worker and rebuild it in the trainer."""
+    return stage_s(case, "serialise") + stage_s(case, "receive")
+
+
+def _rest_s(case: Case) -> float:
+    """Seconds per batch inside `__next__` that are neither samples nor collate."""
+    wait_s = case.stats.period_s.value * case.stats.wait_share.value
+    return max(0.0, wait_s - stage_s(case, "fetch"))
+
+
+def _sample(case: Case) -> Evidence:
+    stats = case.stats
+    each = stats.sample_s
+    if each is None:
+        return Evidence(text=f"fetch {duration(stage_s(case, 'fetch'))} a batch")
+    return Evidence(text=f"reading a sample takes {duration(each)}", value=each)
+
+
+def _moves(case: Case) -> tuple[Evidence, ...]:
+    return (
+        Evidence(
+            text=f"serialise {duration(stage_s(case, 'serialise'))} in the worker, rebuild "
+            f"{duration(stage_s(case, 'receive'))} in the trainer",
+            value=_moving_s(case),
+        ),
+        Evidence(
+            text=f"workers fetch {share(_making_s(case) / (_making_s(case) + _moving_s(case)))} "
+            "of that time",
+        ),
+    )
+
+
+def _cost(faster: Estimate) -> Estimate:
+    """Share of the time that a gain takes away."""
+    return Estimate(
+        value=max(0.0, 1 - 1 / faster.value),
+        low=max(0.0, 1 - 1 / faster.low),
+        high=max(0.0, 1 - 1 / faster.high),
+    )
+
+
+def _use_none(case: Case) -> tuple[Remedy, ...]:
+    alone = without_workers(case)
+    if alone is None or alone.gain.value < 1.05:
+        return ()
+    return (with_plan(alone, "num_workers=0", "nothing has to be handed over"),)
+
+
+def _by_rows(case: Case) -> tuple[Remedy, ...]:
+    """Fetching a batch by rows at once, where that was timed."""
+    rows = case.workload.batched_fetch_s
+    if rows is None or rows.value is None:
+        return ()
+    stats = case.stats
+    step_s = stats.period_s.value * (1 - stats.wait_share.value)
+    now, then = stats.period_s, step_s + rows.value + _rest_s(case) * (case.plan.workers == 0)
+    return (
+        Remedy(
+            change="DataLoader(ds, sampler=BatchSampler(RandomSampler(ds), B, drop_last=False), "
+            "batch_size=None)",
+            why=f"a whole batch by rows takes {duration(rows.value)}",
+            gain=Estimate(value=now.value / then, low=0.85 * now.low / then, high=now.high / then),
+            measured=False,
+            reproducibility="the same samples in the same order",
+        ),
+    )
+
+
+def _getitems(case: Case) -> Remedy:
+    return Remedy(
+        change="def __getitems__(self, indices): return the samples of a batch in one call",
+        why=f"the fetch of {duration(stage_s(case, 'fetch'))} a batch is Python, sample by sample",
+    )

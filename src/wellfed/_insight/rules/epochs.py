@@ -1,0 +1,53 @@
+"""What happens between epochs costs more than a little of them."""
+
+import msgspec
+
+from wellfed._insight.rules.say import with_plan
+from wellfed._insight.supply import SIGNIFICANT, forecast, stage_s, startup_share
+from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
+from wellfed.records.amounts import duration, share
+
+__all__ = ["startup_respawn"]
+
+
+def startup_respawn(case: Case) -> Finding | None:
+    """WF601: workers are started anew for every epoch, and that takes a good part of it."""
+    stats, plan = case.stats, case.plan
+    respawned = [epoch for epoch in case.trace.epochs if epoch.started_workers]
+    if plan.persistent or plan.workers == 0 or len(respawned) < 2 or stats.startup_s is None:
+        return None
+    # What starts anew with persistent workers too is the first fetch, which nothing hides.
+    lost_s = max(0.0, stats.startup_s.value - stage_s(case, "fetch")) + stats.shutdown_s
+    whole_s = lost_s / startup_share(case) if startup_share(case) else 0.0
+    epoch_s = stats.epoch_s or whole_s
+    cost = lost_s / epoch_s if epoch_s else 0.0
+    if cost < SIGNIFICANT:
+        return None
+    kept = forecast(case, msgspec.structs.replace(plan, persistent=True))
+    remedy = "persistent_workers=True"
+    note = "a dataset that changes between epochs (set_epoch) must do so in its sampler"
+    return Finding(
+        code="WF601",
+        name="startup_respawn",
+        sentence=(
+            f"{plan.workers} workers start and end anew each epoch: {duration(lost_s)} of every "
+            f"{duration(epoch_s)}, seen {len(respawned)} times."
+        ),
+        evidence=(
+            Evidence(
+                text=f"{duration(stats.startup_s.value)} from iter() to the first batch",
+                value=stats.startup_s.value,
+                low=stats.startup_s.low,
+                high=stats.startup_s.high,
+            ),
+            Evidence(text=f"{duration(stats.shutdown_s)} to end them", value=stats.shutdown_s),
+            Evidence(text=f"start method {plan.start_method}"),
+            Evidence(text=f"{share(cost)} of the epoch", value=cost),
+        ),
+        cost_share=Estimate(value=cost, low=0.8 * cost, high=min(1.0, 1.2 * cost)),
+        remedies=(
+            with_plan(kept, remedy, "the same workers serve every epoch", note)
+            if kept is not None
+            else Remedy(change=remedy, why="the same workers serve every epoch"),
+        ),
+    )

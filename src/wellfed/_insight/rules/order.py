@@ -1,0 +1,79 @@
+"""Batches are ready, but not the one whose turn it is."""
+
+import msgspec
+
+from wellfed._insight.rules.say import waiting, with_plan
+from wellfed._insight.supply import (
+    SIGNIFICANT,
+    forecast,
+    lost_share,
+    makers_busy_share,
+    waits,
+)
+from wellfed.records import Case, Evidence, Finding, Remedy
+from wellfed.records.amounts import duration, share
+
+__all__ = ["head_of_line"]
+
+# Workers that are busy this much are the limit themselves; then order costs little besides.
+MAKERS_FULL = 0.9
+
+
+def head_of_line(case: Case) -> Finding | None:
+    """WF501: the trainer waits for one slow batch while later ones are held back."""
+    stats, plan = case.stats, case.plan
+    if plan.workers < 2 or not plan.in_order or not waits(case):
+        return None
+    if stats.held_wait_share < max(SIGNIFICANT, 0.5 * stats.wait_share.value):
+        return None
+    unordered = forecast(case, msgspec.structs.replace(plan, in_order=False))
+    if unordered is None or unordered.gain.value < 1.05 or makers_busy_share(case) >= MAKERS_FULL:
+        return None
+    fetch = stats.stages["fetch"]
+    deeper = forecast(case, msgspec.structs.replace(plan, prefetch=4 * (plan.prefetch or 2)))
+    return Finding(
+        code="WF501",
+        name="head_of_line",
+        sentence=(
+            f"Batches differ ({duration(fetch.p50_s)} usual, {duration(fetch.p99_s)} at worst), "
+            f"and delivery in order holds finished ones back for the slow one: "
+            f"{share(stats.held_wait_share)} of each step."
+        ),
+        evidence=(
+            waiting(case),
+            Evidence(
+                text=f"{share(stats.held_wait_share)} of the step waits with batches held back",
+                value=stats.held_wait_share,
+            ),
+            Evidence(text=f"batch time varies by {share(fetch.cv)} (CV)", value=fetch.cv),
+            Evidence(
+                text=f"workers busy only {share(makers_busy_share(case))} of the time",
+                value=makers_busy_share(case),
+            ),
+        ),
+        cost_share=lost_share(case),
+        remedies=(
+            *(
+                (
+                    with_plan(
+                        deeper,
+                        f"prefetch_factor={deeper.plan.prefetch}",
+                        "a deeper buffer rides out the slow ones",
+                    ),
+                )
+                if deeper is not None and deeper.gain.value >= 1.03
+                else ()
+            ),
+            with_plan(
+                unordered,
+                "in_order=False",
+                "takes whichever batch is ready",
+                "batches come in another order from run to run",
+            ),
+            Remedy(
+                change="sort samples into batches of similar cost (length buckets)",
+                why="batches of equal cost need no buffer",
+                reproducibility="changes which samples meet in a batch",
+            ),
+        ),
+    )

@@ -1,0 +1,110 @@
+"""Every rule has its page, every page its place, and the examples on them run."""
+
+import importlib
+import re
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from wellfed._insight import rules
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+RULES = DOCS / "reference" / "rules"
+EXAMPLES = DOCS / "examples" / "rules"
+
+CODES = {
+    "WF101": "consumer_bound",
+    "WF201": "cpu_underprovisioned",
+    "WF202": "cpu_saturated",
+    "WF203": "cpu_quota",
+    "WF204": "thread_oversubscription",
+    "WF205": "affinity_pinned",
+    "WF301": "latency_bound",
+    "WF302": "storage_bound",
+    "WF401": "in_memory_overhead",
+    "WF402": "per_item_overhead",
+    "WF403": "per_batch_overhead",
+    "WF404": "transport_bytes",
+    "WF405": "transport_objects",
+    "WF501": "head_of_line",
+    "WF601": "startup_respawn",
+    "WF901": "too_noisy",
+    "WF902": "not_enough_evidence",
+}
+HEADINGS = [
+    "What it saw",
+    "Why it matters",
+    "An example that triggers it",
+    "What to do",
+    "When to ignore it",
+]
+
+
+def codes_in(folder: Path) -> set[str]:
+    """Codes that the package's source speaks of."""
+    found: set[str] = set()
+    for path in folder.rglob("*.py"):
+        found |= set(re.findall(r"\bWF\d{3}\b", path.read_text()))
+    return found
+
+
+def test_there_is_a_page_for_every_code_and_no_other() -> None:
+    assert set(CODES) == {path.stem for path in RULES.glob("WF*.md")}
+
+
+def test_the_rules_speak_of_no_code_without_a_page() -> None:
+    assert codes_in(ROOT / "src" / "wellfed") <= set(CODES)
+
+
+def test_the_rules_have_the_codes_and_names_of_the_pages() -> None:
+    assert {code: name for name, code in rules.CODES.items()} == CODES
+
+
+def test_every_code_but_those_of_no_verdict_has_a_rule() -> None:
+    named = {rule.__name__ for rule in rules.RULES}
+
+    assert named == {name for code, name in CODES.items() if not code.startswith("WF9")}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_page_has_its_title_and_the_five_headings(code: str) -> None:
+    text = (RULES / f"{code}.md").read_text()
+
+    assert text.startswith(f"# {code}: {CODES[code]}\n")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_page_can_be_reached(code: str) -> None:
+    index = (RULES / "index.md").read_text()
+    navigation = (ROOT / "mkdocs.yml").read_text()
+
+    assert f"| [{code}]({code}.md) | `{CODES[code]}` |" in index
+    assert f"- {code} {CODES[code]}: reference/rules/{code}.md" in navigation
+
+
+def test_every_example_is_shown_on_the_page_of_its_rule() -> None:
+    codes = {name: code for code, name in CODES.items()}
+    for path in EXAMPLES.glob("*.py"):
+        page = (RULES / f"{codes[path.stem]}.md").read_text()
+
+        assert f'--8<-- "docs/examples/rules/{path.name}"' in page
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
+def test_an_example_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module(name)
+    batches = iter(example.loader())
+
+    for batch in islice(batches, 2):
+        example.step(batch)
+
+
+def test_what_is_not_built_yet_is_not_promised() -> None:
+    later = re.compile(r"wellfed(\.| )(tune|run|top|compare|DataLoader|install)\b")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+
+    assert [str(page) for page in pages if later.search(page.read_text())] == []

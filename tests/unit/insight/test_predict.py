@@ -1,0 +1,238 @@
+import msgspec
+import numpy as np
+import pytest
+from insight_traces import case_of, machine_of, trace_of
+
+from wellfed._insight.cores import cores_of
+from wellfed._insight.predict import (
+    Transport,
+    best_workers,
+    ceiling,
+    epoch_seconds,
+    model_error,
+    predict_period,
+    speedup,
+    worker_curve,
+)
+from wellfed.records import Case, Estimate, Plan
+
+INLINE = Plan(workers=0)
+FREE = Transport(fixed_s=0, per_tensor_s=0, per_byte_s=0, pin_per_byte_s=0)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def workers(count: int, **more: bool) -> Plan:
+    return Plan(workers=count, prefetch=2, **more)
+
+
+def inline_case(service_s: float = 0.08, step_s: float = 0.02, **machine: float) -> Case:
+    return case_of(trace_of(INLINE, [service_s] * 60, [step_s] * 60), **machine)
+
+
+def test_the_plan_that_ran_is_not_predicted() -> None:
+    case = inline_case()
+
+    assert case.stats.period_s == predict_period(case, INLINE, rng())
+
+
+def test_plans_that_differ_in_start_up_only_have_the_same_period() -> None:
+    case = case_of(trace_of(workers(2), [0.08] * 60, [0.02] * 60))
+
+    assert case.stats.period_s == predict_period(case, workers(2, persistent=True), rng())
+
+
+def test_the_same_seed_gives_the_same_prediction() -> None:
+    case = inline_case()
+
+    first, second = (predict_period(case, workers(3), rng()) for _ in range(2))
+
+    assert first == second
+
+
+@pytest.mark.parametrize(("count", "period_s"), [(1, 0.08), (2, 0.04), (4, 0.02), (6, 0.02)])
+def test_workers_share_the_fetch_until_the_step_is_left(count: int, period_s: float) -> None:
+    seen = predict_period(inline_case(), workers(count), rng(), FREE)
+
+    assert pytest.approx(period_s, rel=0.03) == seen.value
+    assert seen.low < period_s < seen.high
+
+
+@pytest.mark.parametrize("step_s", [0.002, 0.02, 0.05])
+@pytest.mark.parametrize("measured", [1, 2, 4])
+@pytest.mark.parametrize("asked", [0, 1, 3, 6])
+def test_intervals_hold_the_truth_on_uneven_batches(
+    measured: int, asked: int, step_s: float
+) -> None:
+    draws = np.random.default_rng(11)
+    service_s = draws.lognormal(np.log(0.06), 0.4, 300)
+    steps = np.full(300, step_s)
+    case = case_of(trace_of(workers(measured), service_s, steps), cores=64)
+    truth = case_of(trace_of(workers(asked) if asked else INLINE, service_s, steps), cores=64)
+
+    seen = predict_period(case, truth.plan, rng(), FREE)
+
+    assert seen.low <= truth.stats.period_s.value <= seen.high
+    assert seen.spread < 0.35
+
+
+def test_two_cores_cannot_do_the_work_of_four() -> None:
+    seen = predict_period(inline_case(cores=2), workers(8), rng(), FREE)
+
+    # 80 ms of loading and 20 ms of step, all CPU, on two cores.
+    assert pytest.approx(0.05, rel=0.05) == seen.value
+
+
+def test_cores_that_slow_each_other_down_do_less() -> None:
+    # Measured by one busy core; with four busy ones each runs at half speed.
+    seen = predict_period(inline_case(cores=4, efficiency=0.5), workers(8), rng(), FREE)
+
+    assert pytest.approx(0.05, rel=0.06) == seen.value
+
+
+def test_waiting_for_storage_needs_no_cores() -> None:
+    trace = trace_of(INLINE, [0.08] * 60, [0.02] * 60, cpu_share=0.05)
+
+    seen = predict_period(case_of(trace, cores=2), workers(8), rng(), FREE)
+
+    assert pytest.approx(0.02, rel=0.25) == seen.value
+
+
+def test_neighbours_leave_fewer_cores() -> None:
+    case = inline_case(cores=4)
+    gauges = {"neighbour_busy_cores": 2.0}
+    crowded = msgspec.structs.replace(
+        case, stats=msgspec.structs.replace(case.stats, gauges=gauges)
+    )
+
+    alone = predict_period(case, workers(8), rng(), FREE)
+    beside = predict_period(crowded, workers(8), rng(), FREE)
+
+    assert pytest.approx(0.05, rel=0.05) == beside.value
+    assert alone.value < 0.6 * beside.value
+
+
+def test_run_queue_time_is_taken_off_where_it_was_measured() -> None:
+    # Half of the fetch was queueing for a core; alone it takes 40 ms.
+    trace = trace_of(workers(1), [0.08] * 60, [0.001] * 60, cpu_share=0.5, run_queue_ns=40_000_000)
+
+    seen = predict_period(case_of(trace, cores=8), INLINE, rng(), FREE)
+
+    assert seen.value < 0.06
+
+
+def test_the_way_out_of_a_worker_costs() -> None:
+    case = inline_case(service_s=0.001, step_s=0.001)
+    heavy = Transport(fixed_s=0.0, per_tensor_s=0.010)
+
+    seen = predict_period(case, workers(1), rng(), heavy)
+
+    assert seen.value > 2 * case.stats.period_s.value
+
+
+def test_going_back_to_no_workers_takes_the_way_out_away() -> None:
+    trace = trace_of(
+        workers(1), [0.01] * 60, [0.001] * 60, serialise_ns=20_000_000, receive_ns=20_000_000
+    )
+
+    seen = predict_period(case_of(trace, cores=8), INLINE, rng())
+
+    assert seen.value < 0.03
+
+
+def test_the_fewest_workers_within_two_per_cent_are_best() -> None:
+    plan, period = best_workers(inline_case(cores=16), rng(), 10, FREE)
+
+    assert plan.workers in (4, 5)
+    assert pytest.approx(0.02, rel=0.03) == period.value
+
+
+def test_the_best_number_of_workers_may_be_none() -> None:
+    plan, _ = best_workers(inline_case(service_s=0.0001, step_s=0.02), rng(), 6)
+
+    assert INLINE == plan
+
+
+def test_a_curve_of_equal_luck_never_rises_while_cores_are_free() -> None:
+    draws = np.random.default_rng(2)
+    trace = trace_of(INLINE, draws.lognormal(-3, 0.5, 100), [0.005] * 100)
+
+    curve = worker_curve(case_of(trace, cores=64), range(1, 8), rng(), FREE)
+
+    periods = [period.value for _, period in curve]
+    assert sorted(periods, reverse=True) == periods
+
+
+def test_the_model_explains_what_it_made_itself() -> None:
+    assert model_error(inline_case(), rng(), FREE) < 0.01
+
+
+def test_a_run_whose_fetches_were_not_seen_predicts_nothing() -> None:
+    trace = trace_of(workers(2), [0.08] * 60, [0.02] * 60)
+    blind = [msgspec.structs.replace(s, taken_ns=-1, fetch_ns=0) for s in trace.spans]
+    case = case_of(msgspec.structs.replace(trace, spans=tuple(blind)))
+
+    seen = predict_period(case, workers(8), rng())
+
+    assert case.stats.period_s.value == seen.value
+    assert seen.spread > 0.5
+
+
+def test_the_ceiling_is_period_over_step() -> None:
+    seen = ceiling(inline_case().stats)
+
+    assert pytest.approx(5.0) == seen.value
+    assert seen.low <= 5.0 <= seen.high
+
+
+def test_a_loop_that_only_waits_has_a_finite_ceiling() -> None:
+    assert ceiling(inline_case(step_s=0.0).stats).high <= 1000
+
+
+def test_speed_up_is_old_period_over_new() -> None:
+    def exactly(value: float) -> Estimate:
+        return Estimate(value=value, low=value, high=value)
+
+    assert exactly(2.0) == speedup(exactly(0.2), exactly(0.1))
+
+
+def test_persistent_workers_save_their_start_in_every_epoch() -> None:
+    trace = trace_of(workers(4), [0.08] * 60, [0.02] * 60, startup_s=0.4)
+    case = case_of(trace)
+    period_s = case.stats.period_s
+
+    fresh = epoch_seconds(case, workers(4), period_s, batches=60)
+    again = epoch_seconds(case, workers(4, persistent=True), period_s, batches=60)
+    none = epoch_seconds(case, INLINE, period_s, batches=60)
+
+    assert pytest.approx(0.4) == fresh.value - again.value
+    assert pytest.approx(0.08) == again.value - none.value
+
+
+def test_cores_slow_down_in_a_straight_line() -> None:
+    cores = cores_of(machine_of(5, 0.6))
+
+    assert [1.0, 1.0, 0.8, 0.6, 0.6] == [
+        pytest.approx(cores.speed(busy)) for busy in (0, 1, 3, 5, 9)
+    ]
+
+
+def test_work_is_conserved() -> None:
+    assert pytest.approx(0.5) == cores_of(machine_of(4, 0.5)).least_period_s(1.0)
+
+
+def test_neighbours_explain_their_share_of_lost_speed_once() -> None:
+    cores = cores_of(machine_of(4, 0.5), neighbour_busy_cores=2)
+
+    assert (2.0, 1.0) == (cores.usable, cores.efficiency)
+
+
+def test_an_unread_machine_limits_nothing() -> None:
+    unread = machine_of(4, 1.0)
+    unread = msgspec.structs.replace(unread, cpus_usable=unread.cpus_host)
+
+    cores = cores_of(unread)
+
+    assert (1.0, 0.0) == (cores.speed(64), cores.least_period_s(1.0))
