@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from wellfed._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from wellfed._api import Observation, diagnose, observe
     from wellfed.records.codec import load
 
 __all__ = ["Observation", "diagnose", "load", "observe"]
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Observation": "wellfed._api",

@@ -18,7 +18,7 @@ from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
     from wellfed._attach import Ended, Observation
-    from wellfed.records import Report
+    from wellfed.records import Remedy, Report
 
 __all__ = ["main"]
 
@@ -160,7 +160,13 @@ def demo(
     """Train on real JPEG files, say why it is slow, mend it, and compare."""
     from wellfed._demo import run_demo
 
-    raise typer.Exit(run_demo(folder, seconds, show=_card, tell=_tell))
+    raise typer.Exit(run_demo(folder, seconds, card=_card, compare=_compare, tell=_tell))
+
+
+def _compare(before: "Report", after: "Report", remedy: "Remedy") -> None:
+    from wellfed._report.compare import render_compare
+
+    typer.echo(render_compare(before, after, remedy.gain, width=_width(), color=_color()), nl=False)
 
 
 def _card(report: "Report") -> None:

@@ -210,5 +210,5 @@ def test_the_recursion_is_torch_s_loader_event_for_event(
     )
 
     assert torch_s.order == ours.order.tolist()
-    assert pytest.approx(torch_s.returned_s, abs=1e-9) == ours.returned_s
-    assert pytest.approx(torch_s.wait_s, abs=1e-9) == ours.wait_s
+    assert ours.returned_s == pytest.approx(torch_s.returned_s, abs=1e-9)
+    assert ours.wait_s == pytest.approx(torch_s.wait_s, abs=1e-9)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+import numpy as np
 
 from wellfed._attach import children, ranks
 from wellfed._attach.pacer import Limits, Pace, Pacer
@@ -28,6 +29,7 @@ from wellfed._insight.diagnose import diagnose
 from wellfed._insight.enough import enough
 from wellfed._insight.stats import summarise
 from wellfed._probes import GaugeSampler, start_gauges, survey_machine, survey_sources
+from wellfed._version import __version__
 from wellfed.errors import NoVerdict
 from wellfed.records import Gauge, Machine, Report, Trace, Workload
 
@@ -245,14 +247,14 @@ class Observation:
         """
         if self._seen is None:
             raise NoVerdict(self._nothing_seen())
-        from wellfed import __version__
-
         trace, workload = self._seen
         trace = msgspec.structs.replace(
             trace, ended_because=self.ended_because, gauges=self._gauges
         )
         machine = _with_torch(self._machine or survey_machine())
-        stats, ledger, verdict = diagnose(machine, workload, trace)
+        # The same evidence gives the same verdict: the generator is seeded.
+        rng = np.random.default_rng(0)
+        stats, ledger, verdict = diagnose(machine, workload, trace, rng)
         return Report(
             wellfed_version=__version__,
             created_unix_s=time.time(),

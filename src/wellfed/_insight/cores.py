@@ -42,16 +42,17 @@ class Cores:
     def least_period_s(self, work_s: float) -> float:
         """Seconds that `work_s` lone CPU seconds take at the least: work is conserved.
 
-        On the line of `speed` throughput `busy * speed(busy)` may peak before all cores are busy
-        (efficiency below about a half); that peak is then the limit.
+        Usually `work / (usable * efficiency)`. Where efficiency is below about a half, the
+        throughput `busy * speed(busy)`, a parabola, peaks before all cores are busy; that peak
+        is then the limit.
         """
         if self.usable == math.inf:
             return 0.0
-        most = max(busy * self.speed(busy) for busy in self._loads())
-        return work_s / most
-
-    def _loads(self) -> list[float]:
-        return [self.usable * tenth / 10 for tenth in range(1, 11)]
+        busy = self.usable
+        if self.usable > 1 and self.efficiency < 1:
+            slope = (1 - self.efficiency) / (self.usable - 1)
+            busy = min(busy, (1 + slope) / (2 * slope))
+        return work_s / (busy * self.speed(busy))
 
 
 def cores_of(machine: Machine, neighbour_busy_cores: float = 0.0) -> Cores:

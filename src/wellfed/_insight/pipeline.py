@@ -103,7 +103,9 @@ def demand_of(case: Case, transport: Transport) -> Demand | None:
     spans = [span for _, span in pairs]
     cores = cores_of(case.machine, case.stats.gauges.get("neighbour_busy_cores", 0.0))
     wall = np.array([span.fetch_ns for span in spans]) * 1e-9
-    cpu = np.minimum(wall, np.array([max(0, span.cpu_ns) for span in spans]) * 1e-9)
+    # A fetch whose CPU time was not seen counts as computing: that promises least of workers.
+    cpu_ns = [span.cpu_ns if span.cpu_ns >= 0 else span.fetch_ns for span in spans]
+    cpu = np.minimum(wall, np.array(cpu_ns) * 1e-9)
     queued = np.array([max(0, span.run_queue_ns) for span in spans]) * 1e-9
     shortage = 1 + float(queued.sum()) / float(cpu.sum()) if cpu.sum() else 1.0
     step = np.array([step_ns(a, b) + b.sampler_ns for a, b in pairs]) * 1e-9

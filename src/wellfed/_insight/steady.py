@@ -5,7 +5,8 @@
                                   |<period>|<period>|
 
 A steady batch has a predecessor in its epoch. Its *period* runs from the moment its predecessor
-was handed over to the moment it was: the predecessor's step, then its own wait. Time that wellfed paused the loop is in neither.
+was handed over to the moment it was: the predecessor's step, then its own wait. Time for which
+wellfed itself held the loop up is in neither.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,8 @@ which every process of the machine shares. A rate holds for the time since the s
     shm_used_bytes                  bytes          in /dev/shm, by everybody
     open_fds                        files          open in the trainer
 
-A series that cannot be read has no values, and its `how` says why.
+Memory, swap and /dev/shm of the machine are read once a second, whatever the period. A series
+that cannot be read has no values, and its `how` says why.
 """
 
 import importlib.util

@@ -43,6 +43,9 @@ MAX_CPU_SHARE = 0.003
 # 17 minutes at 4 Hz: longer than a diagnosis. Then a day makes only 7 times as many samples.
 SAMPLES_PER_PERIOD = 4096
 
+# Machine-wide memory moves slowly, and vmstat and meminfo are dear for what they say.
+MEMORY_EVERY_S = 1.0
+
 # The kernel walks the page tables of each worker for this.
 PSS_EVERY_S = 5.0
 
@@ -123,9 +126,19 @@ def readers(root: Path, pid: int) -> tuple[Reader, ...]:
         ),
         Reader(own, "/proc/<pid>/stat and fd of the trainer and its descendants", family.read),
         Reader(disks, "/proc/diskstats", partial(counters.read_disks, root)),
-        Reader(swap, "/proc/vmstat", partial(counters.read_swap, root)),
-        Reader(("page_cache_bytes",), "/proc/meminfo", partial(counters.read_memory, root)),
-        Reader(("shm_used_bytes",), "statvfs /dev/shm", partial(counters.read_shm, root)),
+        Reader(swap, "/proc/vmstat", partial(counters.read_swap, root), MEMORY_EVERY_S),
+        Reader(
+            ("page_cache_bytes",),
+            "/proc/meminfo",
+            partial(counters.read_memory, root),
+            MEMORY_EVERY_S,
+        ),
+        Reader(
+            ("shm_used_bytes",),
+            "statvfs /dev/shm",
+            partial(counters.read_shm, root),
+            MEMORY_EVERY_S,
+        ),
         *_pressure(root, "psi", "/proc/pressure", ""),
         *_own_pressure(root, pid),
         _throttling(root, pid),
@@ -227,6 +240,7 @@ def main(orders: Orders, root: Path = Path("/")) -> None:
     if stopping:
         control.recv(64)  # left unread, the word would turn the other side's answer into an error
     control.sendall(b"done")
+    control.detach()  # stays open until the process has ended, which is what the other side awaits
 
 
 def _write(write: Callable[[bytes], int | None], at_ns: int, sampler: Sampler) -> None:

@@ -5,6 +5,7 @@ number means that fields changed meaning; additions do not raise it (see `Record
 """
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,7 +52,7 @@ def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
     """
     try:
         envelope = msgspec.json.decode(data, type=_Envelope)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReportError(
             f"{origin} is not a wellfed file: {error}. "
             "Make one with: wellfed diagnose --json FILE train.py"
@@ -65,7 +66,7 @@ def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
         raise ReportError(f"{origin} holds a {envelope.kind}, and a {kind.__name__} is needed.")
     try:
         return msgspec.json.decode(envelope.record, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReportError(
             f"{origin} is damaged: {error}. Make it again with: "
             "wellfed diagnose --json FILE train.py"
@@ -98,7 +99,7 @@ def load(path: str | Path, kind: type[R] = Report) -> R:  # type: ignore[assignm
         data = Path(path).read_bytes()
         if str(path).endswith(".gz"):
             data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ReportError(f"cannot read {path}: {reason}.") from error
     return decode(data, kind, origin=str(path))

@@ -1,5 +1,7 @@
 """Traces as torch's loader would leave them, from the recursion and known costs."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -20,7 +22,7 @@ def trace_of(
     step_cores: float = 1.0,
     epochs: int = 1,
     startup_s: float = 0.0,
-    **fields: int,
+    **fields: Any,
 ) -> Trace:
     """A trace of `epochs` equal epochs; `fields` are set on every span."""
     service = np.asarray(service_s, dtype=float)
@@ -84,7 +86,7 @@ def case_of(trace: Trace, *, cores: float = 8.0, efficiency: float = 1.0) -> Cas
 
 
 def machine_of(cores: float, efficiency: float) -> Machine:
-    unread = {
+    unread: dict[str, Any] = {
         name: Fact(how="not looked at")
         for name in Machine.__struct_fields__
         if name not in ("cpus_usable", "parallel_efficiency", "gpus")

@@ -80,8 +80,8 @@ def test_one_value_is_uncertain_by_its_own_size() -> None:
 def test_two_values_have_a_wide_interval_that_stays_positive() -> None:
     seen = mean_estimate([1.0, 2.0])
 
-    assert (1.5, 0.0) == (seen.value, seen.low)
-    assert pytest.approx(1.5 + 6.314 * 0.5, rel=1e-3) == seen.high
+    assert (seen.value, seen.low) == (1.5, 0.0)
+    assert seen.high == pytest.approx(1.5 + 6.314 * 0.5, rel=1e-3)
 
 
 def test_a_constant_is_certain() -> None:
@@ -91,7 +91,7 @@ def test_a_constant_is_certain() -> None:
 def test_one_outlier_stays_in_the_mean_and_widens_the_interval() -> None:
     seen = mean_estimate([1.0] * 99 + [101.0])
 
-    assert pytest.approx(2.0) == seen.value
+    assert seen.value == pytest.approx(2.0)
     assert seen.spread > 0.5
 
 
@@ -123,13 +123,13 @@ def test_a_ratio_of_sums_knows_what_both_share() -> None:
 
     seen = ratio_estimate(0.25 * periods, periods)
 
-    assert pytest.approx(0.25) == seen.value
+    assert seen.value == pytest.approx(0.25)
     assert seen.spread < 1e-9
 
 
 def test_a_ratio_to_nothing_says_that_nothing_was_seen() -> None:
-    assert 0 == ratio_estimate([1.0, 2.0], [0.0, 0.0]).n
-    assert 0 == ratio_estimate([], []).n
+    assert ratio_estimate([1.0, 2.0], [0.0, 0.0]).n == 0
+    assert ratio_estimate([], []).n == 0
 
 
 def test_scaling_by_a_negative_number_keeps_the_ends_in_order() -> None:
@@ -147,7 +147,7 @@ def test_independent_errors_add_in_quadrature() -> None:
 def test_division_is_at_least_as_uncertain_as_its_parts() -> None:
     seen = divide(about(6.0, 0.1), about(3.0, 0.05))
 
-    assert 2.0 == seen.value
+    assert seen.value == 2.0
     assert seen.low < 1.8
     assert 2.2 < seen.high < 2.4
 
@@ -161,32 +161,32 @@ def test_zero_divided_is_zero() -> None:
 def test_widening_keeps_a_positive_quantity_positive() -> None:
     seen = widen(about(1.0, 0.1), 2.0)
 
-    assert 0.0 == seen.low
-    assert pytest.approx(1 + math.hypot(0.1, 2.0)) == seen.high
+    assert seen.low == 0.0
+    assert seen.high == pytest.approx(1 + math.hypot(0.1, 2.0))
 
 
 @pytest.mark.parametrize(
     ("freedom", "expected"), [(1, 6.3138), (2, 2.9200), (3, 2.3534), (11, 1.7959), (100, 1.6602)]
 )
 def test_quantiles_of_student_match_the_tables(freedom: int, expected: float) -> None:
-    assert pytest.approx(expected, rel=5e-3) == student_t(0.90, freedom)
+    assert student_t(0.90, freedom) == pytest.approx(expected, rel=5e-3)
 
 
 def test_quantiles_of_buckets_are_durations() -> None:
     # 90 samples of 2**20 ns and 10 of 2**23 ns.
     p50, p99 = bucket_quantiles_s({160: 90, 184: 10}, (0.5, 0.99))
 
-    assert pytest.approx(2**20 * 1e-9) == p50
-    assert pytest.approx(2**23 * 1e-9) == p99
+    assert p50 == pytest.approx(2**20 * 1e-9)
+    assert p99 == pytest.approx(2**23 * 1e-9)
 
 
 def test_moments_of_buckets_weigh_by_count() -> None:
     mean_s, cv = bucket_moments_s({160: 1, 168: 1})
 
-    assert pytest.approx(1.5 * 2**20 * 1e-9) == mean_s
-    assert pytest.approx(1 / 3) == cv
+    assert mean_s == pytest.approx(1.5 * 2**20 * 1e-9)
+    assert cv == pytest.approx(1 / 3)
 
 
 def test_nothing_counted_has_no_duration() -> None:
-    assert (0.0, 0.0) == bucket_quantiles_s({}, (0.5, 0.9))
-    assert (0.0, 0.0) == bucket_moments_s({})
+    assert bucket_quantiles_s({}, (0.5, 0.9)) == (0.0, 0.0)
+    assert bucket_moments_s({}) == (0.0, 0.0)

@@ -24,14 +24,14 @@ def test_without_workers_the_wait_is_the_fetch_and_its_parts() -> None:
 
     ledger = account(trace)
 
-    assert {"startup": 0.2, "fetch": 0.25, "collate": 0.05, "step": 0.1} == lines_of(ledger)
-    assert pytest.approx(0.6) == ledger.wall_s
+    assert lines_of(ledger) == {"startup": 0.2, "fetch": 0.25, "collate": 0.05, "step": 0.1}
+    assert ledger.wall_s == pytest.approx(0.6)
 
 
 def test_with_workers_start_up_lasts_until_the_first_batch() -> None:
     ledger = account(trace_of(TWO, [0.03] * 3, [0.1] * 3, startup_s=0.2))
 
-    assert {"startup": 0.23, "step": 0.3} == lines_of(ledger)
+    assert lines_of(ledger) == {"startup": 0.23, "step": 0.3}
 
 
 def test_receiving_and_sampling_are_taken_out_of_the_wait() -> None:
@@ -39,18 +39,18 @@ def test_receiving_and_sampling_are_taken_out_of_the_wait() -> None:
 
     lines = lines_of(account(trace))
 
-    assert 0.042 == lines["receive"]
+    assert lines["receive"] == 0.042
     # The first batch's wait is start-up, and every second batch is there when asked for: its
     # wait is as long as its receiving, from which the sampler takes its part first.
-    assert 0.02 == lines["sampler"]
-    assert pytest.approx(1.0, abs=0.1) == lines["wait"]
+    assert lines["sampler"] == 0.02
+    assert lines["wait"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_pinned_batch_is_not_received_by_the_trainer() -> None:
     trace = trace_of(TWO, [0.1] * 20, [0.0] * 20, receive_ns=2 * MS)
     pinned = msgspec.structs.replace(trace, plan=Plan(workers=2, prefetch=2, pin_memory=True))
 
-    assert 0.0 == account(pinned).share("receive")
+    assert account(pinned).share("receive") == 0.0
 
 
 def test_shutting_down_is_no_step() -> None:
@@ -59,8 +59,8 @@ def test_shutting_down_is_no_step() -> None:
 
     lines = lines_of(account(msgspec.structs.replace(trace, epochs=(closing,))))
 
-    assert 0.06 == lines["shutdown"]
-    assert 0.94 == lines["step"]
+    assert lines["shutdown"] == 0.06
+    assert lines["step"] == 0.94
 
 
 def test_time_after_the_last_epoch_is_other() -> None:
@@ -68,7 +68,7 @@ def test_time_after_the_last_epoch_is_other() -> None:
 
     ledger = account(msgspec.structs.replace(trace, ended_ns=trace.ended_ns + 1000 * MS))
 
-    assert 1.0 == lines_of(ledger)["other"]
+    assert lines_of(ledger)["other"] == 1.0
 
 
 def test_other_loaders_are_taken_out_of_other_first_and_then_out_of_the_step() -> None:
@@ -78,15 +78,15 @@ def test_other_loaders_are_taken_out_of_other_first_and_then_out_of_the_step() -
 
     lines = lines_of(account(trace))
 
-    assert 0.7 == lines["other_loaders"]
-    assert 0.8 == lines["step"]
+    assert lines["other_loaders"] == 0.7
+    assert lines["step"] == 0.8
     assert "other" not in lines
 
 
 def test_what_wellfed_paused_the_loop_for_is_other() -> None:
     lines = lines_of(account(trace_of(INLINE, [0.03] * 11, [0.1] * 11, paused_ns=10 * MS)))
 
-    assert 0.1 == lines["other"]
+    assert lines["other"] == 0.1
 
 
 def test_a_run_that_stopped_within_a_step_charges_it() -> None:
@@ -95,11 +95,11 @@ def test_a_run_that_stopped_within_a_step_charges_it() -> None:
 
     lines = lines_of(account(msgspec.structs.replace(trace, epochs=(running,))))
 
-    assert {"fetch": 0.3, "step": 1.0} == lines
+    assert lines == {"fetch": 0.3, "step": 1.0}
 
 
 def test_with_dropped_spans_the_wall_begins_at_the_first_kept() -> None:
     trace = trace_of(INLINE, [0.03] * 10, [0.1] * 10)
     late = msgspec.structs.replace(trace, spans=trace.spans[6:], spans_dropped=6)
 
-    assert pytest.approx(4 * 0.13) == account(late).wall_s
+    assert account(late).wall_s == pytest.approx(4 * 0.13)

@@ -34,19 +34,19 @@ def test_a_trace_without_two_batches_in_a_row_says_nothing() -> None:
 def test_a_period_is_a_step_and_the_wait_after_it() -> None:
     stats = stats_of(trace_of(INLINE, [0.03] * 40, [0.01] * 40))
 
-    assert pytest.approx(0.04) == stats.period_s.value
-    assert pytest.approx(0.75) == stats.wait_share.value
-    assert pytest.approx(0.01) == stats.stages["step"].wall_s.value
-    assert pytest.approx(0.03) == stats.stages["wait"].wall_s.value
-    assert 39 == stats.batches
+    assert stats.period_s.value == pytest.approx(0.04)
+    assert stats.wait_share.value == pytest.approx(0.75)
+    assert stats.stages["step"].wall_s.value == pytest.approx(0.01)
+    assert stats.stages["wait"].wall_s.value == pytest.approx(0.03)
+    assert stats.batches == 39
 
 
 def test_the_filling_of_the_pipeline_is_left_out() -> None:
     stats = stats_of(trace_of(TWO, [0.03] * 60, [0.01] * 60))
 
-    assert 6 == stats.warmup  # 2 workers * 2 batches + 2
-    assert 54 == stats.batches
-    assert pytest.approx(0.015) == stats.period_s.value
+    assert stats.warmup == 6  # 2 workers * 2 batches + 2
+    assert stats.batches == 54
+    assert stats.period_s.value == pytest.approx(0.015)
 
 
 def test_epochs_shorter_than_the_pipeline_keep_what_they_have() -> None:
@@ -54,14 +54,14 @@ def test_epochs_shorter_than_the_pipeline_keep_what_they_have() -> None:
 
     steady = find_steady(trace_of(deep, [0.03] * 12, [0.01] * 12, epochs=6))
 
-    assert 8 * 6 == len(steady.spans)
+    assert len(steady.spans) == 8 * 6
     assert {4} == {span.number for span in steady.spans if span.number < 5}
 
 
 def test_the_first_batch_of_an_epoch_is_never_steady() -> None:
     steady = find_steady(trace_of(INLINE, [0.03] * 3, [0.01] * 3, epochs=2))
 
-    assert [1, 2, 1, 2] == [span.number for span in steady.spans]
+    assert [span.number for span in steady.spans] == [1, 2, 1, 2]
 
 
 def test_persistent_workers_used_again_leave_out_one_batch_a_worker() -> None:
@@ -71,14 +71,14 @@ def test_persistent_workers_used_again_leave_out_one_batch_a_worker() -> None:
 
     steady = find_steady(trace)
 
-    assert 2 == min(span.number for span in steady.spans if span.epoch == 1)
+    assert min(span.number for span in steady.spans if span.epoch == 1) == 2
 
 
 def test_dropped_spans_do_not_shift_the_warm_up() -> None:
     trace = trace_of(TWO, [0.03] * 60, [0.01] * 60)
     late = msgspec.structs.replace(trace, spans=trace.spans[30:], spans_dropped=30)
 
-    assert 29 == len(find_steady(late).spans)
+    assert len(find_steady(late).spans) == 29
 
 
 def test_cold_batches_are_counted_and_left_out() -> None:
@@ -87,22 +87,22 @@ def test_cold_batches_are_counted_and_left_out() -> None:
 
     stats = stats_of(cold)
 
-    assert 20 == stats.cold_batches
-    assert 40 == stats.batches
-    assert 0 == stats.read_bytes_per_batch
+    assert stats.cold_batches == 20
+    assert stats.batches == 40
+    assert stats.read_bytes_per_batch == 0
 
 
 def test_lumps_of_read_ahead_are_not_a_cold_start() -> None:
     trace = trace_of(INLINE, [0.03] * 60, [0.01] * 60, read_bytes=0)
     lumps = with_spans(trace, read_bytes=dict.fromkeys(range(0, 60, 7), 5_000_000))
 
-    assert 0 == stats_of(lumps).cold_batches
+    assert stats_of(lumps).cold_batches == 0
 
 
 def test_a_run_that_stays_cold_has_no_cold_start() -> None:
     trace = trace_of(INLINE, [0.03] * 60, [0.01] * 60, read_bytes=5_000_000)
 
-    assert 0 == stats_of(trace).cold_batches
+    assert stats_of(trace).cold_batches == 0
 
 
 def test_unseen_values_are_left_out_and_not_averaged() -> None:
@@ -111,7 +111,7 @@ def test_unseen_values_are_left_out_and_not_averaged() -> None:
 
     stats = stats_of(half)
 
-    assert 8 == stats.samples_per_batch
+    assert stats.samples_per_batch == 8
     assert stats.payload_bytes is None
     assert stats.device_stall_share is None
     assert stats.ready is None
@@ -122,8 +122,8 @@ def test_time_that_wellfed_took_is_no_step() -> None:
 
     stats = stats_of(trace)
 
-    assert pytest.approx(0.006) == stats.stages["step"].wall_s.value
-    assert pytest.approx(0.036) == stats.period_s.value
+    assert stats.stages["step"].wall_s.value == pytest.approx(0.006)
+    assert stats.period_s.value == pytest.approx(0.036)
 
 
 def test_stages_that_cannot_exist_are_absent() -> None:
@@ -139,15 +139,15 @@ def test_the_maker_s_time_is_computing_queueing_or_off() -> None:
 
     stats = stats_of(trace)
 
-    assert pytest.approx(0.5) == stats.maker_cpu_share
-    assert pytest.approx(0.2) == stats.maker_queue_share
-    assert pytest.approx(0.3) == stats.maker_off_share
+    assert stats.maker_cpu_share == pytest.approx(0.5)
+    assert stats.maker_queue_share == pytest.approx(0.2)
+    assert stats.maker_off_share == pytest.approx(0.3)
 
 
 def test_the_step_s_cores_come_from_the_process_clock() -> None:
     trace = trace_of(INLINE, [0.03] * 20, [0.01] * 20, step_cores=2.5)
 
-    assert pytest.approx(2.5, rel=1e-3) == stats_of(trace).step_cpu_cores
+    assert stats_of(trace).step_cpu_cores == pytest.approx(2.5, rel=1e-3)
 
 
 def test_waits_behind_a_missing_batch_are_told_apart() -> None:
@@ -155,7 +155,7 @@ def test_waits_behind_a_missing_batch_are_told_apart() -> None:
 
     held = with_spans(trace, held=dict.fromkeys(range(1, 21, 2), 3))
 
-    assert pytest.approx(0.75 / 2) == stats_of(held).held_wait_share
+    assert stats_of(held).held_wait_share == pytest.approx(0.75 / 2)
 
 
 def test_sample_times_come_from_all_steady_batches() -> None:
@@ -167,9 +167,9 @@ def test_sample_times_come_from_all_steady_batches() -> None:
 
     stats = stats_of(msgspec.structs.replace(trace, spans=tuple(spans)))
 
-    assert pytest.approx(2**20 * 1e-9) == stats.sample_s
-    assert pytest.approx(2**20 * 1e-9) == stats.sample_p99_s
-    assert pytest.approx(0) == stats.sample_cv
+    assert stats.sample_s == pytest.approx(2**20 * 1e-9)
+    assert stats.sample_p99_s == pytest.approx(2**20 * 1e-9)
+    assert stats.sample_cv == pytest.approx(0)
 
 
 def test_start_up_is_what_the_first_batch_takes_beyond_a_usual_wait() -> None:
@@ -178,9 +178,9 @@ def test_start_up_is_what_the_first_batch_takes_beyond_a_usual_wait() -> None:
     stats = stats_of(trace)
 
     assert stats.startup_s is not None
-    assert pytest.approx(0.5) == stats.startup_s.value
-    assert pytest.approx(0.5 + 20 * 0.04) == stats.epoch_s
-    assert 3 == stats.epochs
+    assert stats.startup_s.value == pytest.approx(0.5)
+    assert stats.epoch_s == pytest.approx(0.5 + 20 * 0.04)
+    assert stats.epochs == 3
 
 
 def test_gauges_are_averaged_over_the_steady_window_only() -> None:
@@ -192,13 +192,13 @@ def test_gauges_are_averaged_over_the_steady_window_only() -> None:
 
     stats = stats_of(msgspec.structs.replace(trace, gauges=gauges))
 
-    assert {"busy": 2.0} == stats.gauges
+    assert stats.gauges == {"busy": 2.0}
 
 
 def test_draws_are_named() -> None:
     trace = trace_of(INLINE, [0.03] * 20, [0.01] * 20, drew=0)
 
-    assert ("python", "torch") == stats_of(with_spans(trace, drew={5: 1, 9: 4, 10: -1})).drew
+    assert stats_of(with_spans(trace, drew={5: 1, 9: 4, 10: -1})).drew == ("python", "torch")
 
 
 def test_batches_whose_maker_died_do_not_count_as_free() -> None:
@@ -207,8 +207,8 @@ def test_batches_whose_maker_died_do_not_count_as_free() -> None:
 
     stats = stats_of(with_spans(trace, fetch_ns=lost, taken_ns=dict.fromkeys(lost, -1)))
 
-    assert pytest.approx(0.03) == stats.stages["fetch"].wall_s.value
-    assert 34 == stats.batches
+    assert stats.stages["fetch"].wall_s.value == pytest.approx(0.03)
+    assert stats.batches == 34
 
 
 def test_a_varying_stage_shows_its_spread() -> None:
@@ -217,7 +217,7 @@ def test_a_varying_stage_shows_its_spread() -> None:
 
     fetch = stats_of(trace_of(INLINE, service_s, [0.01] * 400)).stages["fetch"]
 
-    assert pytest.approx(0.53, abs=0.08) == fetch.cv
+    assert fetch.cv == pytest.approx(0.53, abs=0.08)
     assert fetch.p50_s < fetch.wall_s.value < fetch.p90_s < fetch.p99_s
 
 
@@ -229,4 +229,4 @@ def test_spans_alone_are_enough() -> None:
     stats = stats_of(Trace(plan=TWO, spans=tuple(spans)))
 
     assert "fetch" not in stats.stages
-    assert pytest.approx(0.04) == stats.period_s.value
+    assert stats.period_s.value == pytest.approx(0.04)

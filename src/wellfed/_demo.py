@@ -1,0 +1,109 @@
+"""The demonstration: real JPEG files, a common bad setting, the remedy, and what it gained.
+
+    make pictures ─► diagnose the training script ─► card
+                     └ apply the first remedy ─► diagnose again ─► predicted against measured
+
+Both runs are plain `wellfed diagnose` commands on the shipped script, in processes of their own.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from wellfed.errors import MissingExtra, NoVerdict
+from wellfed.records import Plan, Remedy, Report, load
+
+__all__ = ["examples_folder", "run_demo"]
+
+Tell = Callable[[str], None]
+
+
+def run_demo(
+    folder: Path | None,
+    seconds: float,
+    *,
+    card: Callable[[Report], None],
+    compare: Callable[[Report, Report, Remedy], None],
+    tell: Tell,
+) -> int:
+    """Run the demonstration and return its exit code.
+
+    Args:
+        folder: where the pictures are made and kept; None takes the script's own default.
+        seconds: at most so long each run is watched after its first batch.
+        card: shows the report of the first run.
+        compare: shows both runs side by side, with the remedy that was applied.
+        tell: says a line.
+
+    Raises:
+        MissingExtra: Pillow is not installed.
+        NoVerdict: a run could not be judged.
+    """
+    examples = examples_folder()
+    data = ["--data", str(folder)] if folder is not None else []
+    tell("wellfed: making 1,200 JPEG files, once; then two runs of the same training script.")
+    _make_pictures(examples, folder)
+    with tempfile.TemporaryDirectory(prefix="wellfed-demo-") as reports:
+        before = _diagnosed(examples, data, Path(reports) / "before.json", seconds, tell)
+        card(before)
+        remedy = first_remedy(before)
+        if remedy is None or remedy.plan is None:
+            tell("wellfed: no setting of the loader would gain here, so there is nothing to apply.")
+            return 0
+        options = as_options(remedy.plan)
+        tell(f"wellfed: applying the remedy: train_images.py {' '.join(options)}")
+        after = _diagnosed(examples, [*data, *options], Path(reports) / "after.json", seconds, tell)
+        compare(before, after, remedy)
+    return 0
+
+
+def first_remedy(report: Report) -> Remedy | None:
+    """The first remedy of the binding finding that is a setting with an expected gain."""
+    bound = next((one for one in report.verdict.findings if one.name == report.verdict.name), None)
+    if bound is None:
+        return None
+    return next((one for one in bound.remedies if one.plan is not None and one.gain), None)
+
+
+def as_options(plan: Plan) -> list[str]:
+    """The plan as command-line options of the shipped script."""
+    options = ["--workers", str(plan.workers)]
+    if plan.workers and plan.prefetch is not None:
+        options += ["--prefetch", str(plan.prefetch)]
+    if plan.persistent:
+        options.append("--persistent")
+    return options
+
+
+def examples_folder() -> Path:
+    """Where the shipped scripts are: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_examples", here.parents[1] / "examples"):
+        if (folder / "train_images.py").exists():
+            return folder
+    raise NoVerdict("the example scripts are not in this installation. Install wellfed again.")
+
+
+def _make_pictures(examples: Path, folder: Path | None) -> None:
+    command = [sys.executable, str(examples / "make_jpegs.py")]
+    made = subprocess.run([*command, *([str(folder)] if folder is not None else [])], check=False)
+    if made.returncode:
+        raise MissingExtra(
+            "the pictures could not be made; the demonstration needs Pillow: "
+            "pip install 'wellfed[demo]'"
+        )
+
+
+def _diagnosed(
+    examples: Path, options: list[str], report: Path, seconds: float, tell: Tell
+) -> Report:
+    """The report of one run; the script's own prints and the run's card are left out."""
+    script = [str(examples / "train_images.py"), "--epochs", "1000", *options]
+    watch = ["-m", "wellfed", "diagnose", "--seconds", f"{seconds:g}", "--json", str(report)]
+    ran = subprocess.run([sys.executable, *watch, *script], stdout=subprocess.PIPE, check=False)
+    if not report.exists():
+        tell(ran.stdout.decode(errors="replace"))
+        raise NoVerdict(f"the training script ended with exit code {ran.returncode}.")
+    return load(report)

@@ -1,0 +1,93 @@
+"""What the model expects of the plans that could be used instead of the one that ran."""
+
+import msgspec
+import numpy as np
+
+from wellfed._insight.estimate import divide, scale
+from wellfed._insight.predict import epoch_seconds, predict_period, speedup, worker_curve
+from wellfed._insight.supply import stage_s, usable_cores
+from wellfed.records import Case, Estimate, Forecast, Plan
+
+__all__ = ["forecasts"]
+
+# Past these, a step of one is no news: the curve is flat or linear between them.
+COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+# A worker's private memory where none was measured: an interpreter with torch loaded, forked,
+# dirties 60 to 100 MB (sum of Private_Dirty of idle workers on the example scripts).
+WORKER_BYTES = 80e6
+
+
+def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
+    """Other numbers of workers, a deeper buffer, delivery out of order, workers that stay.
+
+    Gains are in steady state; for workers that stay, and for none instead of some, over whole
+    epochs, because starting and ending them is what is saved.
+    """
+    plan, stats = case.plan, case.stats
+    told = [
+        _forecast(case, other, _gain_of_workers(case, other, period_s))
+        for other, period_s in worker_curve(case, _counts(case), rng)
+        if other != plan
+    ]
+    if plan.workers:
+        variants = [msgspec.structs.replace(plan, prefetch=4 * (plan.prefetch or 2))]
+        if plan.in_order and plan.workers > 1:
+            variants.append(msgspec.structs.replace(plan, in_order=False))
+        told += [
+            _forecast(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
+            for other in variants
+        ]
+        told += _persistent(case)
+    return tuple(told)
+
+
+def _counts(case: Case) -> list[int]:
+    """Worker counts worth asking about: up to what the demand could use, and twice the cores."""
+    step_s = max(1e-6, case.stats.period_s.value * (1 - case.stats.wait_share.value))
+    wanted = stage_s(case, "fetch") / step_s
+    most = max(2 * usable_cores(case), 1.5 * wanted, case.plan.workers, 2)
+    return sorted({*(count for count in COUNTS if count <= most), case.plan.workers})
+
+
+def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
+    """New speed over old; with no workers instead of some, by a trial if there was one."""
+    now = case.stats.period_s
+    if other.workers or not case.plan.workers:
+        return speedup(now, period_s)
+    trial = case.workload.inline_batch_s
+    if trial is not None and trial.value is not None:
+        step_s = now.value * (1 - case.stats.wait_share.value)
+        then = step_s + trial.value
+        # The trial's own spread is a few per cent; the step may gain from the cores set free.
+        period_s = Estimate(value=then, low=0.9 * then, high=1.1 * then)
+    batches = case.workload.batches_per_epoch
+    if case.stats.epoch_s is None or not batches or case.plan.persistent:
+        return speedup(now, period_s)
+    whole_s = case.stats.epoch_s
+    spread = now.spread
+    epoch = Estimate(value=whole_s, low=whole_s * (1 - spread), high=whole_s * (1 + spread))
+    return divide(epoch, scale(period_s, batches))
+
+
+def _persistent(case: Case) -> list[Forecast]:
+    plan, stats = case.plan, case.stats
+    batches = case.workload.batches_per_epoch
+    respawned = [epoch for epoch in case.trace.epochs if epoch.started_workers]
+    if plan.persistent or len(respawned) < 2 or not batches or stats.startup_s is None:
+        return []
+    now = epoch_seconds(case, plan, stats.period_s, batches)
+    if stats.epoch_s is not None:
+        now = Estimate(value=stats.epoch_s, low=0.95 * stats.epoch_s, high=1.05 * stats.epoch_s)
+    kept = msgspec.structs.replace(plan, persistent=True)
+    saved_s = max(0.0, stats.startup_s.value - stage_s(case, "fetch")) + stats.shutdown_s
+    then_s = max(1e-9, now.value - saved_s)
+    then = Estimate(value=then_s, low=0.95 * then_s, high=1.05 * then_s)
+    return [_forecast(case, kept, divide(now, then))]
+
+
+def _forecast(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+    batch = (case.stats.payload_bytes or 0.0) + (case.stats.message_bytes or 0.0)
+    more = (plan.workers - case.plan.workers) * WORKER_BYTES
+    more += (plan.depth - case.plan.depth) * batch
+    return Forecast(plan=plan, gain=gain, memory_bytes=int(more))
