@@ -8,11 +8,11 @@ otherwise the script's own code, with its own traceback, if it failed by itself
 
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
@@ -35,7 +35,21 @@ app = typer.Typer(
 _SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
-@app.command(context_settings=_SCRIPT)
+class _Launching(TyperCommand):
+    """A command that runs a script: its options end where those of the script begin."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """As for python, all that follows `-m MODULE` is the module's own."""
+        flags = {name for one in self.params if getattr(one, "is_flag", False) for name in one.opts}
+        place = 0
+        while place < len(args) and args[place].startswith("-") and args[place] not in ("-m", "--"):
+            place += 1 if "=" in args[place] or args[place] in flags else 2
+        if args[place : place + 1] == ["-m"]:
+            args = [*args[: place + 2], "--", *args[place + 2 :]]
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_Launching, context_settings=_SCRIPT)
 def diagnose(
     command: Annotated[
         list[str] | None,
@@ -57,26 +71,29 @@ def diagnose(
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
     target, args = _target(command, module)
+    _check_writable(json)
     limits = f"after at most {seconds:g} s" if not full else "never: --full"
     _tell(
         f"wellfed: running {' '.join([target, *args])} for real (it trains, logs and saves); "
         + (f"it will be stopped {limits}." if not full else "it will run to its end.")
     )
-    from wellfed._attach import Limits, Observation, run_script
+    from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
 
     observation = Observation(
         Limits(seconds=seconds, steps=steps, full=full),
         progress=Progress() if _speaks() else None,
     )
-    ended = None
+    ended = Ended()
+    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
     try:
         with observation:
             ended = run_script(target, args, module=module is not None)
     except KeyboardInterrupt:
         _tell("wellfed: interrupted; this is what is known so far.")
-    code = _show(observation, _typed(command, module), json, ended)
-    raise typer.Exit(code)
+    if not observation.at_home:  # the script forked itself, and this is the other one
+        raise typer.Exit(_own_end(ended))
+    raise typer.Exit(_show(observation, _typed(command, module), json, ended))
 
 
 def _target(command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
@@ -92,17 +109,26 @@ def _typed(command: list[str] | None, module: str | None) -> list[str]:
     return [*(["-m", module] if module is not None else []), *(command or [])]
 
 
-def _show(
-    observation: "Observation", command: list[str], json: Path | None, ended: "Ended | None"
-) -> int:
+def _check_writable(json: Path | None) -> None:
+    """Better now than after a minute of training."""
+    if json is None:
+        return
+    folder = json.parent
+    if json.is_dir() or not os.access(json if json.exists() else folder, os.W_OK):
+        raise UsageError(f"cannot write {json}. Give --json a file in a folder that you may write.")
+
+
+def _show(observation: "Observation", command: list[str], json: Path | None, ended: "Ended") -> int:
     """Print the card of what was seen, and say what to exit with."""
-    failed = ended is not None and ended.code != 0
+    failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
         report = observation.diagnose(command)
     except NoVerdict:
         if failed:
             return _own_failure(ended)
-        raise
+        if _speaks():
+            raise
+        return 0
     if _speaks():
         _card(report)
         if json is not None:
@@ -110,19 +136,29 @@ def _show(
             _tell(f"wellfed: the report is in {json}; open it with: wellfed report {json}")
     if failed:
         return _own_failure(ended)
-    return ABSTAINED if report.verdict.abstains else 0
-
-
-def _own_failure(ended: "Ended | None") -> int:
-    """The script's own traceback and exit code."""
-    assert ended is not None
     if ended.error is not None:
-        from wellfed._engine.frames import strip_traceback
+        _own_end(ended)
+        _tell("wellfed: the script raised this while it was being stopped.")
+    # A launcher kills all ranks when one of them fails: only the one that speaks may abstain.
+    return ABSTAINED if report.verdict.abstains and _speaks() else 0
+
+
+def _own_failure(ended: "Ended") -> int:
+    """The script's own traceback and exit code."""
+    code = _own_end(ended)
+    _tell(f"wellfed: the script failed by itself with exit code {code}.")
+    return code
+
+
+def _own_end(ended: "Ended") -> int:
+    if ended.error is not None:
+        from wellfed._engine.frames import strip_error
 
         error = ended.error
+        strip_error(error)
         sys.stdout.flush()
-        traceback.print_exception(type(error), error, strip_traceback(error.__traceback__))
-    _tell(f"wellfed: the script failed by itself with exit code {ended.code}.")
+        # The script may have put a hook of its own here.
+        sys.excepthook(type(error), error, error.__traceback__)
     return ended.code
 
 

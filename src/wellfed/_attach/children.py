@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ from wellfed.errors import ReportError
 from wellfed.records import Trace, Workload, load, save
 from wellfed.records._record import Record
 
-__all__ = ["Entry", "Seen", "follow", "gather"]
+__all__ = ["Entry", "Orders", "Seen", "follow", "gather"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a watched child is told by its parent."""
+
+    limits: Limits
+    folder: str
+    """Where it leaves what it saw."""
+    zero_ns: int
+    """Zero of the trace's times; the clock is the same in all processes."""
+    zero_unix_s: float
 
 
 class Seen(Record, frozen=True, kw_only=True):
@@ -37,28 +50,42 @@ class Seen(Record, frozen=True, kw_only=True):
 class Entry:
     """Runs a child's target, watched."""
 
-    def __init__(self, target: Callable[..., Any], limits: Limits, folder: str) -> None:
+    def __init__(
+        self,
+        target: Callable[..., Any],
+        orders: Orders,
+        forget: Callable[[], None] | None = None,
+    ) -> None:
+        """Take the place of `target`.
+
+        Args:
+            target: what the script has the child run.
+            orders: what the parent wants.
+            forget: undoes the parent's watch, which a forked child finds itself with.
+        """
         self._target = target
-        self._limits = limits
-        self._folder = folder
+        self._orders = orders
+        self._forget = forget
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Entry, (self._target, self._orders)  # a child that unpickles it has nothing to undo
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._forget is not None:
+            self._forget()
         if "torch" not in sys.modules:  # a queue server or a pool worker that loads nothing
             return self._target(*args, **kwargs)
         from wellfed._attach.observation import Observation
 
-        with Observation(self._limits, folder=self._folder) as seen:
-            try:
-                return self._target(*args, **kwargs)
-            finally:
-                seen.leave(self._folder)
+        with Observation(self._orders.limits, orders=self._orders):
+            return self._target(*args, **kwargs)
 
 
-def follow(process: Any, limits: Limits, folder: str) -> None:
+def follow(process: Any, orders: Orders, forget: Callable[[], None]) -> None:
     """Have a process that is about to start watched. One that overrides `run` is left alone."""
     target = getattr(process, "_target", None)
     if target is not None and not isinstance(target, Entry):
-        process._target = Entry(target, limits, folder)
+        process._target = Entry(target, orders, forget)
 
 
 def gather(folder: str) -> list[Seen]:

@@ -23,8 +23,10 @@ import msgspec
 import numpy as np
 
 from wellfed._attach import children, ranks
+from wellfed._attach.interrupt import interrupt, keep_silent, withdraw
 from wellfed._attach.pacer import Limits, Pace, Pacer
 from wellfed._attach.torch_loaded import when_torch_is_loaded
+from wellfed._engine.stopping import StopWatching
 from wellfed._insight.diagnose import diagnose
 from wellfed._insight.enough import enough
 from wellfed._insight.stats import summarise
@@ -63,20 +65,20 @@ class Observation:
         limits: Limits,
         *,
         progress: Watcher | None = None,
-        folder: str | None = None,
+        orders: children.Orders | None = None,
     ) -> None:
         """Prepare; nothing is touched until the `with` block is entered.
 
         Args:
             limits: when to end the code inside; `Limits(full=True)` never does.
             progress: told how it goes.
-            folder: where a watched child leaves what it saw; None in the process of the user.
+            orders: what the parent told, in a watched child; None in the process of the user.
         """
         self.ended_because = "finished"
         self._limits = limits
         self._progress = progress
-        self._child = folder is not None
-        self._folder = folder or ""
+        self._orders = orders
+        self._folder = ""
         self._pacer = Pacer(limits, self._enough, time.perf_counter_ns)
         self._agreement: ranks.Agreement | None = None
         self._watch: Watch | None = None
@@ -84,19 +86,22 @@ class Observation:
         self._sampler: GaugeSampler | None = None
         self._gauges: tuple[Gauge, ...] = ()
         self._seen: tuple[Trace, Workload] | None = None
-        self._asked = 0
         self._drawn_ns = 0
+        self._told = False
+        self._inside = False
         self._forget: Callable[[], None] = lambda: None
 
     # -- the with block -----------------------------------------------------------------------
 
     def __enter__(self) -> "Observation":
-        self._zero_ns, self._zero_unix_s = time.perf_counter_ns(), time.time()
-        if not self._child:
+        self._pid, self._thread = os.getpid(), threading.get_ident()
+        if self._orders is None:
             self._machine = survey_machine()
-            self._folder = tempfile.mkdtemp(prefix="wellfed-")
             self._zero_ns, self._zero_unix_s = time.perf_counter_ns(), time.time()
-            self._sampler = start_gauges(os.getpid(), self._zero_ns)
+            self._sampler = start_gauges(self._pid, self._zero_ns)
+        else:
+            self._zero_ns, self._zero_unix_s = self._orders.zero_ns, self._orders.zero_unix_s
+        self._inside = True
         self._forget = when_torch_is_loaded(self._install)
         return self
 
@@ -106,32 +111,38 @@ class Observation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self._forget()
+        self._inside = False
+        if not self.at_home:
+            return False
+        if self._told:
+            withdraw(self._thread)
         ended_ns = time.perf_counter_ns()
-        stopped = self._is_stop(error)
-        if stopped:
-            self.ended_because = "stopped"
-        elif isinstance(error, KeyboardInterrupt):
-            self.ended_because = "interrupted"
-        elif error is not None:
-            self.ended_because = "raised"
+        self.ended_because = self._reason(error)
+        self._leave()
+        if self._orders is None:
+            self._seen = self._best(ended_ns)
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
+        else:
+            self._report_to_parent(ended_ns)
+        return isinstance(error, StopWatching)
+
+    def _reason(self, error: BaseException | None) -> str:
+        if self._told:  # whatever the script made of it
+            return "stopped"
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted"
+        return "finished" if error is None else "raised"
+
+    def _leave(self) -> None:
+        """Undo everything."""
+        self._forget()
         if self._progress is not None:
             self._progress.close()
         if self._watch is not None:
             self._watch.undo()
         if self._sampler is not None:
             self._gauges = self._sampler.close()
-        self._seen = self._best(ended_ns)
-        if not self._child:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        return stopped
-
-    def _is_stop(self, error: BaseException | None) -> bool:
-        if error is None or self._watch is None:
-            return False
-        from wellfed._engine.stock import StopWatching
-
-        return isinstance(error, StopWatching)
 
     def _install(self) -> None:
         from wellfed._engine.stock import Watch
@@ -139,53 +150,84 @@ class Observation:
         self._watch = Watch(before_next=self._before_next, before_start=self._before_start)
         self._watch.install()
 
+    @property
+    def at_home(self) -> bool:
+        """Whether this is the process that entered, not a fork of it (`os.fork`)."""
+        return os.getpid() == self._pid
+
+    @property
+    def watching(self) -> bool:
+        """Whether a batch was seen and more would be: not once the watching itself has failed."""
+        watch = self._watch
+        return watch is not None and not watch.failures and self._matters() is not None
+
     # -- at each batch ------------------------------------------------------------------------
 
     def _before_next(self, recorder: "Recorder") -> None:
-        self._asked += 1
+        if not self.at_home:
+            return
         matters = self._matters() or recorder
         pace = self._pacer.step(matters.batches)
-        now = time.perf_counter_ns()
-        if self._progress is not None and now - self._drawn_ns > PROGRESS_NS:
-            self._drawn_ns = now
-            share = matters.waited_ns / matters.held_ns if matters.held_ns else 0.0
-            self._progress.update(
-                matters.batches,
-                self._pacer.elapsed_s,
-                self._limits.seconds,
-                share,
-                str(matters.site or ""),
-            )
-        if self._all_ranks_stop(pace is Pace.STOP):
+        self._show(matters)
+        if self._is_time(recorder, matters, pace is Pace.STOP):
             self._stop()
 
-    def _all_ranks_stop(self, wants_stop: bool) -> bool:
+    def _show(self, matters: "Recorder") -> None:
+        now = time.perf_counter_ns()
+        if self._progress is None or now - self._drawn_ns <= PROGRESS_NS:
+            return
+        self._drawn_ns = now
+        self._progress.update(
+            matters.batches,
+            self._pacer.elapsed_s,
+            self._limits.seconds,
+            matters.waited_ns / matters.held_ns if matters.held_ns else 0.0,
+            str(matters.site or ""),
+        )
+
+    def _is_time(self, recorder: "Recorder", matters: "Recorder", wants_stop: bool) -> bool:
+        """Whether to stop now: alone at once, among ranks after the batch that all agree on."""
         if self._limits.full:
             return False
         if self._agreement is None:
-            # Asking costs a message a batch; before the earliest possible stop it is for nothing.
-            if not wants_stop and self._pacer.elapsed_s < min(3.0, self._limits.seconds / 2):
-                return False
             found = ranks.group()
             if found is None:
                 return wants_stop
             self._agreement = ranks.Agreement(*found)
-        return self._agreement.poll(self._asked, wants_stop)
+        # Asking costs a message a batch; before the earliest possible stop it is for nothing.
+        if not wants_stop and self._pacer.elapsed_s < min(3.0, self._limits.seconds / 2):
+            return False
+        wanted = str(matters.site) if wants_stop else None
+        return self._agreement.poll(str(recorder.site), recorder.batches, wanted)
 
     def _stop(self) -> None:
-        from wellfed._engine.stock import StopWatching
-
-        if threading.current_thread() is not threading.main_thread():
-            _interrupt_main(StopWatching)
+        self._told = True
+        if threading.get_ident() != self._thread:
+            keep_silent(threading.current_thread())
+            if self._inside:
+                interrupt(self._thread)
         raise StopWatching
 
     def _before_start(self, process: Any) -> None:
-        children.follow(process, self._limits, self._folder)
+        assert self._watch is not None
+        if not self._folder:
+            self._folder = (
+                self._orders.folder if self._orders else tempfile.mkdtemp(prefix="wellfed-")
+            )
+        orders = children.Orders(
+            limits=self._limits,
+            folder=self._folder,
+            zero_ns=self._zero_ns,
+            zero_unix_s=self._zero_unix_s,
+        )
+        children.follow(process, orders, self._watch.undo)
 
     def _matters(self) -> "Recorder | None":
         """The loader that the consumer spends most time with."""
         recorders = list(self._watch.recorders.values()) if self._watch is not None else []
-        return max(recorders, key=lambda one: one.held_ns, default=None)
+        return max(
+            (one for one in recorders if one.batches), key=lambda one: one.held_ns, default=None
+        )
 
     def _enough(self) -> bool:
         matters = self._matters()
@@ -196,24 +238,22 @@ class Observation:
 
     # -- afterwards ---------------------------------------------------------------------------
 
-    def leave(self, folder: str) -> None:
-        """In a watched child: save what was seen for the parent."""
+    def _report_to_parent(self, ended_ns: int) -> None:
         matters = self._matters()
-        if matters is not None and matters.batches:
-            trace, workload = self._own(matters, time.perf_counter_ns())
+        if matters is not None and self._orders is not None:
+            trace, workload = self._own(matters, ended_ns)
             seen = children.Seen(held_s=matters.held_ns / 1e9, trace=trace, workload=workload)
-            seen.save(folder)
+            seen.save(self._orders.folder)
 
     def _best(self, ended_ns: int) -> tuple[Trace, Workload] | None:
         """What this process saw, or the child of it that saw most."""
         matters = self._matters()
         held_s = matters.held_ns / 1e9 if matters is not None else 0.0
-        best = max(children.gather(self._folder), key=lambda one: one.held_s, default=None)
+        left = children.gather(self._folder) if self._folder else []
+        best = max(left, key=lambda one: one.held_s, default=None)
         if best is not None and best.held_s > held_s:
             return best.trace, best.workload
-        if matters is None or not matters.batches:
-            return None
-        return self._own(matters, ended_ns)
+        return self._own(matters, ended_ns) if matters is not None else None
 
     def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
         assert self._watch is not None
@@ -225,6 +265,7 @@ class Observation:
             pid=os.getpid(),
             others=tuple(one.seen() for one in others if one.batches),
             failures=tuple(self._watch.failures),
+            ended_because=self.ended_because,
         )
         found = ranks.group()
         if found is not None:
@@ -248,9 +289,7 @@ class Observation:
         if self._seen is None:
             raise NoVerdict(self._nothing_seen())
         trace, workload = self._seen
-        trace = msgspec.structs.replace(
-            trace, ended_because=self.ended_because, gauges=self._gauges
-        )
+        trace = msgspec.structs.replace(trace, gauges=self._gauges)
         machine = _with_torch(self._machine or survey_machine())
         # The same evidence gives the same verdict: the generator is seeded.
         rng = np.random.default_rng(0)
@@ -271,6 +310,8 @@ class Observation:
     def _nothing_seen(self) -> str:
         if self._watch is None:
             return "torch was never imported, so no DataLoader ran. Give the script that trains."
+        if self._watch.failures:
+            return f"{self._watch.failures[0]}; that is a fault of wellfed, please report it."
         if not self._watch.recorders:
             return (
                 "no torch.utils.data.DataLoader was iterated. Give the script that trains; "
@@ -306,17 +347,4 @@ def _silent(gauges: tuple[Gauge, ...]) -> tuple[str, ...]:
         f"{gauge.name}: {gauge.how}"
         for gauge in gauges
         if not gauge.values and not gauge.how.startswith("none:")
-    )
-
-
-def _interrupt_main(stop: type[BaseException]) -> None:
-    """Have the main thread raise `stop` at its next bytecode: a batch was asked for elsewhere.
-
-    A main thread that blocks for ever in a queue, because the thread that fed it was stopped, is
-    not reached; it is one of a prefetcher without a time-out, and Ctrl-C ends it as always.
-    """
-    import ctypes
-
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(threading.main_thread().ident or 0), ctypes.py_object(stop)
     )

@@ -1,9 +1,12 @@
 """Distributed ranks stop after the same batch, so that none waits in a collective for another.
 
-    rank 0   wants to stop ── "stop" ──►  all
-    rank r   at its next batch n_r ── "seen/r = n_r" ──►  0
+    rank 0   wants to stop ── "stop = the loader's line" ──►  all
+    rank r   at its next batch n_r of that loader ── "seen/r = n_r" ──►  0
     rank 0   has them all ── "at = max(n) + margin" ──►  all
-    every rank stops when it has delivered batch `at`
+    every rank stops when it asks for batch `at` of that loader
+
+Batches are counted for one loader, told by the line that built it, because ranks may differ in
+the others: often only rank 0 validates.
 
 The messages go through the key-value store that the process group already has; nothing is ever
 waited for. A rank that never answers leaves `at` unset: then nobody stops, and the script runs to
@@ -14,11 +17,16 @@ from typing import Any, Protocol
 
 __all__ = ["Agreement", "Store", "group"]
 
-_KEY = "wellfed"
+# The fewest batches between the agreement and the stop. Ranks that accumulate gradients run apart
+# by as many batches as they accumulate; eight covers the usual numbers.
+LEAST_MARGIN = 8
 
 
 class Store(Protocol):
     """The part of torch's distributed store that is used; none of it blocks."""
+
+    def add(self, key: str, amount: int) -> int:
+        """Count up, and say how far that is now."""
 
     def set(self, key: str, value: str) -> None:
         """Publish."""
@@ -31,55 +39,66 @@ class Store(Protocol):
 
 
 class Agreement:
-    """One rank's side of the agreement. Call `poll` at every batch, in every rank."""
+    """One rank's side of one agreement. Call `poll` at every batch, in every rank."""
 
     def __init__(self, rank: int, world: int, store: Store) -> None:
         self._rank = rank
         self._world = world
         self._store = store
-        self._asked = False
+        # A process may watch several times. Each rank counts its own agreements, so that the
+        # words of an earlier one are not taken for those of this one.
+        self._key = f"wellfed/{store.add(f'wellfed/agreements/{rank}', 1)}"
+        self._loader: str | None = None
         self._answered = False
         self.stop_at: int | None = None
-        """The batch after which every rank stops, once it is settled."""
+        """The batch at which every rank stops, once it is settled."""
 
-    def poll(self, batches: int, wants_stop: bool) -> bool:
+    def poll(self, loader: str, batches: int, wants_stop: str | None) -> bool:
         """Whether this rank stops now.
 
         Args:
-            batches: batches this rank has asked for so far.
-            wants_stop: whether its own pacer has seen enough; only rank 0's wish counts.
+            loader: the line that built the loader of which a batch is about to be asked for.
+            batches: batches of it that this rank has had so far.
+            wants_stop: the loader of which its own pacer has seen enough, or None; only rank 0's
+                wish counts.
         """
+        if self._loader is None:
+            self._open(wants_stop)
+        if loader != self._loader:
+            return False
         if self.stop_at is None:
-            self._talk(batches, wants_stop)
+            self._talk(batches)
         return self.stop_at is not None and batches >= self.stop_at
 
-    def _talk(self, batches: int, wants_stop: bool) -> None:
-        if self._rank == 0 and wants_stop and not self._asked:
-            self._store.set(f"{_KEY}/stop", "1")
-            self._asked = True
-        if not self._answered and (self._asked or self._there("stop")):
-            self._store.set(f"{_KEY}/seen/{self._rank}", str(batches))
-            self._answered = True
+    def _open(self, wants_stop: str | None) -> None:
+        if self._rank == 0 and wants_stop is not None:
+            self._loader = wants_stop
+            self._store.set(f"{self._key}/stop", wants_stop)
+        elif self._rank != 0 and self._there("stop"):
+            self._loader = self._store.get(f"{self._key}/stop").decode()
+
+    def _talk(self, batches: int) -> None:
         if not self._answered:
-            return
+            self._store.set(f"{self._key}/seen/{self._rank}", str(batches))
+            self._answered = True
         if self._rank == 0:
             self._settle(batches)
         elif self._there("at"):
-            self.stop_at = int(self._store.get(f"{_KEY}/at"))
+            self.stop_at = int(self._store.get(f"{self._key}/at"))
 
     def _settle(self, batches: int) -> None:
         names = [f"seen/{rank}" for rank in range(self._world)]
         if not self._there(*names):
             return
-        seen = [int(self._store.get(f"{_KEY}/{name}")) for name in names]
+        seen = [int(self._store.get(f"{self._key}/{name}")) for name in names]
         # A rank may run ahead of rank 0 by as much as it did before, and by one more, until it
         # next polls; twice that is the margin.
-        margin = 2 * (max(seen) - min(seen) + 1)
+        margin = max(LEAST_MARGIN, 2 * (max(seen) - min(seen) + 1))
         self.stop_at = max(batches, *seen) + margin
-        self._store.set(f"{_KEY}/at", str(self.stop_at))
+        self._store.set(f"{self._key}/at", str(self.stop_at))
 
     def _there(self, *names: str) -> bool:
-        return self._store.check([f"{_KEY}/{name}" for name in names])
+        return self._store.check([f"{self._key}/{name}" for name in names])
 
 
 def group() -> tuple[int, int, Any] | None:

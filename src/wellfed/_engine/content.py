@@ -1,6 +1,6 @@
 """How much is in a batch: tensors, bytes, other objects. Looks, never changes or keeps."""
 
-from collections.abc import Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,55 +25,64 @@ class Content(NamedTuple):
 def look(batch: Any) -> Content:
     """Count the tensors, arrays and other objects of any nested structure.
 
-    Containers, dataclasses and objects with a `__dict__` are entered, each once. Never raises.
+    Containers, dataclasses and objects with a `__dict__` are entered, each once. Never raises,
+    and calls no method that a user's class could have replaced.
     """
     tensors = payload = objects = 0
     seen: set[int] = set()
     stack = [batch]
-    nodes = 0
-    while stack:
-        node = stack.pop()
-        nodes += 1
-        if nodes > MOST_NODES:
-            objects += len(stack) + 1
-            break
-        if isinstance(node, torch.Tensor):
-            tensors += 1
-            payload += _nbytes(node)
-        elif isinstance(node, np.ndarray):
-            objects += 1
-            payload += node.nbytes
-        elif isinstance(node, (str, bytes, bytearray)):
-            objects += 1
-            payload += len(node)
-        elif isinstance(node, (int, float, bool, complex, type(None))):
-            objects += 1
-        elif id(node) not in seen:
-            seen.add(id(node))
-            objects += 1
-            stack.extend(_parts(node))
-    return Content(tensors, payload, objects)
+    room = MOST_NODES
+    with torch._C.DisableTorchFunctionSubclass():
+        while stack and room:
+            node = stack.pop()
+            room -= 1
+            try:
+                if isinstance(node, torch.Tensor):
+                    if id(node) not in seen:
+                        seen.add(id(node))
+                        tensors += 1
+                        payload += _nbytes(node)
+                elif isinstance(node, _ATOMS):
+                    objects += 1
+                elif isinstance(node, np.ndarray):
+                    objects += 1
+                    payload += node.nbytes
+                elif isinstance(node, (str, bytes, bytearray)):
+                    objects += 1
+                    payload += len(node)
+                elif id(node) not in seen:
+                    seen.add(id(node))
+                    objects += 1
+                    parts, more = _parts(node, room)
+                    stack += parts
+                    objects += more
+            except Exception:
+                objects += 1  # an object whose attributes raise is counted as one
+    return Content(tensors, payload, objects + len(stack))
+
+
+_ATOMS = (int, float, complex, type(None))  # bool is an int
 
 
 def _nbytes(tensor: torch.Tensor) -> int:
     try:
         return tensor.numel() * tensor.element_size()
     except Exception:
-        return 0  # sparse, nested or meta tensors that have no plain size
+        return 0  # sparse or nested tensors that have no plain size
 
 
-def _parts(node: Any) -> list[Any]:
-    """What the node holds, as pickling would see it."""
-    try:
-        if isinstance(node, Mapping):
-            return [*node.keys(), *node.values()]
-        if isinstance(node, (list, tuple, set, frozenset)):
-            return list(node)
-        inside = list(vars(node).values()) if hasattr(node, "__dict__") else []
-        for kind in type(node).__mro__:
-            slots = kind.__dict__.get("__slots__", ())
-            names = (slots,) if isinstance(slots, str) else slots
-            inside += [getattr(node, name) for name in names if hasattr(node, name)]
-        return inside
-    except Exception:
-        return []  # an object whose attributes raise is counted as one
+def _parts(node: Any, most: int) -> tuple[list[Any], int]:
+    """What the node holds, as pickling would see it: at most so many parts, and how many more."""
+    if isinstance(node, dict):
+        inside = islice(chain(dict.keys(node), dict.values(node)), most)
+        return list(inside), max(0, 2 * dict.__len__(node) - most)
+    kind: Any
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(node, kind):
+            return list(islice(kind.__iter__(node), most)), max(0, kind.__len__(node) - most)
+    held = list(vars(node).values()) if hasattr(node, "__dict__") else []
+    for owner in type(node).__mro__:
+        slots = owner.__dict__.get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held += [getattr(node, name) for name in names if hasattr(node, name)]
+    return held[:most], max(0, len(held) - most)

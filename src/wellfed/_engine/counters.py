@@ -7,7 +7,7 @@ that cannot be opened (another platform, a hardened /proc) leaves its counters a
 import os
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 try:
     import resource
@@ -17,8 +17,7 @@ except ImportError:  # Windows
 __all__ = ["Counters", "Reading"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """The counters at one moment; subtract two of them."""
 
     cpu_ns: int
@@ -45,7 +44,8 @@ class Counters:
             whole_process_io: count reads of all the process's threads (right in a worker, whose
                 libraries may read from threads of their own), not of this thread only.
         """
-        self.thread = threading.get_ident()
+        # Not get_ident(), which is given to another thread once this one has ended.
+        self.thread = threading.get_native_id()
         self._schedstat = _open("/proc/thread-self/schedstat")
         self._io = _open("/proc/self/io" if whole_process_io else "/proc/thread-self/io")
 

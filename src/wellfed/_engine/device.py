@@ -9,7 +9,7 @@ nothing to do because of that wait. If the device was still busy, it is near zer
 the trainer waited. Events are pooled and resolved by `query()`: nothing is synchronised.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any
 
 import torch
@@ -18,14 +18,15 @@ __all__ = ["StallClock"]
 
 # Pairs in flight before the oldest are given up: a device that is 256 batches behind is not idle.
 MOST_PAIRS = 256
+MOST_STALLS = 20_000  # as many as a recorder keeps spans
 
 
 class StallClock:
     """Times device stalls by pairs of pooled events. Costs about 5 µs a batch on a device."""
 
     def __init__(self) -> None:
-        self.stalls_ns: dict[int, int] = {}
-        """Device stall by batch key, as far as resolved."""
+        self.stalls_ns: OrderedDict[int, int] = OrderedDict()
+        """Device stall by batch key, as far as resolved; of the last batches."""
         self._free: list[Any] = []
         self._open: deque[tuple[int, Any, Any]] = deque()
         self._asked: Any = None
@@ -33,7 +34,7 @@ class StallClock:
     @staticmethod
     def ready() -> bool:
         """Whether this process uses a device with events; never initialises one."""
-        return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+        return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
     def asked(self) -> None:
         """The trainer asks for a batch."""
@@ -55,6 +56,8 @@ class StallClock:
             key, begin, end = self._open.popleft()
             self.stalls_ns[key] = int(begin.elapsed_time(end) * 1e6)
             self._free += [begin, end]
+            if len(self.stalls_ns) > MOST_STALLS:
+                self.stalls_ns.popitem(last=False)
 
     @staticmethod
     def _event() -> Any:

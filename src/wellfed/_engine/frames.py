@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 from wellfed.records import Site
 
-__all__ = ["building_site", "is_ours", "is_users", "strip_traceback", "without_ours"]
+__all__ = ["building_site", "is_ours", "is_users", "strip_error", "strip_traceback", "without_ours"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PATHS = sysconfig.get_paths()
@@ -17,6 +17,8 @@ _LIBRARIES = tuple(
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
     if name in _PATHS
 )
+
+_SITE = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 
 # Frames of the user's own code that tell one loader from another. Eight reach from the line that
 # built it through the helper functions of a usual project.
@@ -32,7 +34,9 @@ def is_users(file: str) -> bool:
     """Whether the file is neither ours nor in the standard library or site-packages."""
     if is_ours(file) or file.startswith("<"):
         return False
-    return not os.path.realpath(file).startswith(_LIBRARIES) or "_examples" in file
+    # Beside this interpreter's own folders there are the user's site (~/.local) and Debian's.
+    library = os.path.realpath(file).startswith(_LIBRARIES) or _SITE.search(file) is not None
+    return not library or "_examples" in file
 
 
 def building_site(frame: FrameType | None, built: object) -> tuple[Site | None, tuple[str, ...]]:
@@ -73,6 +77,19 @@ def without_ours(text: str) -> str:
         if not dropping:
             kept.append(line)
     return "".join(kept)
+
+
+def strip_error(error: BaseException) -> None:
+    """Take the frames of wellfed out of an exception's traceback, and of those that led to it."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = strip_traceback(one.__traceback__)
+        left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def strip_traceback(trace: TracebackType | None) -> TracebackType | None:

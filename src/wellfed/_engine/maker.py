@@ -8,9 +8,13 @@ Guarantees
 - torch's own fetcher runs, with the user's own dataset and collate function behind the stand-ins:
   the same calls in the same order, `__getitems__` found and called as before, exceptions untouched;
 - no random number is drawn and no generator state is written;
-- one batch costs about 15 µs plus 0.3 µs a sample; that time is noted as `watch_ns`.
+- a failure of the watching itself leaves the batch alone: it ends the notes, with one warning;
+- one batch costs about 20 µs plus 0.4 µs a sample; that time is noted as `watch_ns`, but for the
+  stand-ins' own share of it, which cannot be told from the fetch.
 """
 
+import logging
+import math
 import os
 import pickle
 import random
@@ -20,6 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from wellfed._engine.content import look
@@ -28,6 +33,8 @@ from wellfed.records.trace import BUCKETS_PER_OCTAVE, Span
 
 __all__ = ["NOTE_FIELDS", "Maker", "Note", "OpenedFiles"]
 
+log = logging.getLogger(__name__)
+
 Note = list[Any]
 """The maker's half of a Span, in the order of NOTE_FIELDS."""
 
@@ -35,7 +42,6 @@ _ALL = Span.__struct_fields__
 NOTE_FIELDS = _ALL[_ALL.index("worker") : _ALL.index("paused_ns")]
 
 # Places in a Note that are filled in after it is written, here and by the worker's outbox.
-TAKEN = NOTE_FIELDS.index("taken_ns")
 SERIALISE = NOTE_FIELDS.index("serialise_ns")
 SERIALISE_CPU = NOTE_FIELDS.index("serialise_cpu_ns")
 QUEUED = NOTE_FIELDS.index("queued_ns")
@@ -56,6 +62,9 @@ LOOK_FIRST = 4
 LOOK_EVERY = 16
 RNG_FIRST = 2
 RNG_EVERY = 64
+
+# From here on counting with NumPy is faster: 11 µs against 17 µs for 128 samples.
+MANY_SAMPLES = 64
 
 # Paths of files opened by the dataset: enough to learn the file systems and sizes, no more.
 MOST_PATHS = 64
@@ -83,7 +92,8 @@ class OpenedFiles:
         if event == "open" and self.listening and len(self._paths) < MOST_PATHS:
             path = args[0]
             if isinstance(path, str):
-                self._paths[path] = None
+                # A subclass of str may not unpickle in the trainer, and would lose the batch.
+                self._paths[str.__str__(path)] = None
 
     def new_since(self, count: int) -> list[str]:
         """The paths noticed after the first `count`."""
@@ -93,17 +103,17 @@ class OpenedFiles:
 class _TimedItems:
     """Stands in for a map-style dataset during one fetch; times each item."""
 
-    __slots__ = ("_clock", "_dataset", "_took_ns")
+    __slots__ = ("_clock", "_dataset", "_note")
 
     def __init__(self, dataset: Any, took_ns: list[int], clock: Callable[[], int]) -> None:
         self._dataset = dataset
-        self._took_ns = took_ns
+        self._note = took_ns.append
         self._clock = clock
 
     def __getitem__(self, index: Any) -> Any:
         began = self._clock()
         item = self._dataset[index]
-        self._took_ns.append(self._clock() - began)
+        self._note(self._clock() - began)
         return item
 
     def __getattr__(self, name: str) -> Any:
@@ -113,11 +123,11 @@ class _TimedItems:
 class _TimedIterator:
     """Stands in for an iterable dataset's iterator during one fetch; times each item."""
 
-    __slots__ = ("_clock", "_iterator", "_took_ns")
+    __slots__ = ("_clock", "_iterator", "_note")
 
     def __init__(self, iterator: Any, took_ns: list[int], clock: Callable[[], int]) -> None:
         self._iterator = iterator
-        self._took_ns = took_ns
+        self._note = took_ns.append
         self._clock = clock
 
     def __iter__(self) -> "_TimedIterator":
@@ -126,8 +136,62 @@ class _TimedIterator:
     def __next__(self) -> Any:
         began = self._clock()
         item = next(self._iterator)
-        self._took_ns.append(self._clock() - began)
+        self._note(self._clock() - began)
         return item
+
+
+class _Fetch:
+    """One fetch while it runs: its stand-ins are in torch's fetcher, and it is the collate."""
+
+    __slots__ = (
+        "_clock",
+        "_collate",
+        "_fetcher",
+        "_iterator",
+        "_source",
+        "before",
+        "began_ns",
+        "collate_cpu_ns",
+        "collate_ns",
+        "entered_ns",
+        "states",
+        "took_ns",
+    )
+
+    def __init__(self, fetcher: Any, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._fetcher = fetcher
+        self._iterator = hasattr(fetcher, "dataset_iter")
+        self._source = fetcher.dataset_iter if self._iterator else fetcher.dataset
+        self._collate = fetcher.collate_fn
+        self.before: Reading
+        self.entered_ns = self.began_ns = 0
+        self.took_ns: list[int] = []
+        self.collate_ns = self.collate_cpu_ns = 0
+        self.states: tuple[Any, ...] | None = None
+
+    def put_in(self) -> None:
+        """The stand-ins take their places."""
+        if self._iterator:
+            self._fetcher.dataset_iter = _TimedIterator(self._source, self.took_ns, self._clock)
+        else:
+            self._fetcher.dataset = _TimedItems(self._source, self.took_ns, self._clock)
+        self._fetcher.collate_fn = self._timed_collate
+
+    def take_out(self) -> None:
+        """Everything is where it was. Harmless when called twice."""
+        if self._iterator:
+            self._fetcher.dataset_iter = self._source
+        else:
+            self._fetcher.dataset = self._source
+        self._fetcher.collate_fn = self._collate
+
+    def _timed_collate(self, samples: Any) -> Any:
+        began, cpu = self._clock(), time.thread_time_ns()
+        batch = self._collate(samples)
+        self.collate_ns = self._clock() - began
+        self.collate_cpu_ns = time.thread_time_ns() - cpu
+        return batch
 
 
 class Maker:
@@ -143,17 +207,19 @@ class Maker:
         self.clock = clock
         self.begun_ns = clock()
         self.feeder_cpu_ns = 0
-        """CPU time of the queue's feeder thread so far: not the dataset's native threads'."""
+        """CPU time of the queue's feeder thread, which alone writes it: not native threads'."""
         self.note: Note | None = None
-        """What the last fetch took; None before the first."""
+        """What the last fetch took; None before the first, and once watching has failed."""
         self.paths: list[str] = []
         """Files newly seen opened during that fetch."""
         self._batches = 0
         self._opened = opened
         self._paths_sent = 0
+        self._feeder_seen_ns = 0
         self._counters: Counters | None = None
         self._taken_ns = -1
         self._idle_ns = 0
+        self._off = False
 
     def took(self, taken_ns: int, idle_ns: int) -> None:
         """The worker took a request from its queue after waiting `idle_ns` for it."""
@@ -162,68 +228,95 @@ class Maker:
 
     def fetch(self, original: Callable[[Any, Any], Any], fetcher: Any, index: Any) -> Any:
         """Run torch's `fetch` for `index`, watched; returns the batch and sets `note`."""
-        entered = self.clock()
         self.note = None
-        took_ns: list[int] = []
-        collate_ns = [0, 0]
-        before, states = self._before()
-        began = self.clock()
-        with _Stands(fetcher, took_ns, collate_ns, self.clock):
+        fetch = self._begin(fetcher) if not self._off else None
+        if fetch is None:
+            return original(fetcher, index)
+        try:
             batch = original(fetcher, index)
-        fetched = self.clock()
-        after = self._after()
-        note = self._write(before, after, fetched - began, took_ns, collate_ns)
-        note[_SAMPLES] = len(took_ns) or (len(index) if isinstance(index, (list, tuple)) else -1)
-        if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
-            note[_TENSORS], note[_PAYLOAD], note[_OBJECTS] = look(batch)
-            note[_THREADS], note[_ALLOWED], note[_CORE] = _threads(), _allowed(), _core()
-            self.paths = self._opened.new_since(self._paths_sent)
-            self._paths_sent += len(self.paths)
-        else:
-            self.paths = []
-        if states is not None:
-            note[_DREW] = _drew(states, _states())
-        self._batches += 1
-        self.note = note
-        note[_WATCH] = self.clock() - entered - (fetched - began)
+        finally:
+            fetched_ns = self.clock()
+            self._opened.listening = False
+            fetch.take_out()
+        self._end(fetch, fetched_ns, index, batch)
         return batch
 
-    def _before(self) -> tuple[Reading, tuple[Any, ...] | None]:
-        if self._counters is None or self._counters.thread != threading.get_ident():
-            if self._counters is not None:
-                self._counters.close()
+    def _begin(self, fetcher: Any) -> _Fetch | None:
+        entered_ns = self.clock()
+        fetch = None
+        try:
+            fetch = _Fetch(fetcher, self.clock)
+            fetch.entered_ns = entered_ns
+            if self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0:
+                fetch.states = _states()
+            fetch.put_in()
+            fetch.before = self._counters_here().read()
+            self._opened.listening = True
+            fetch.began_ns = self.clock()
+        except Exception:
+            self._fail(fetch)
+            return None
+        return fetch
+
+    def _end(self, fetch: _Fetch, fetched_ns: int, index: Any, batch: Any) -> None:
+        try:
+            after = self._counters_here().read()
+            note = self._write(fetch, after, fetched_ns - fetch.began_ns, index)
+            self.paths = []
+            if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
+                note[_TENSORS], note[_PAYLOAD], note[_OBJECTS] = look(batch)
+                note[_THREADS], note[_ALLOWED], note[_CORE] = _threads(), _allowed(), _core()
+                self.paths = self._opened.new_since(self._paths_sent)
+                self._paths_sent += len(self.paths)
+            if fetch.states is not None:
+                note[_DREW] = _drew(fetch.states, _states())
+            self._batches += 1
+            note[_WATCH] = self.clock() - fetched_ns + fetch.began_ns - fetch.entered_ns
+            self.note = note
+        except Exception:
+            self._fail(fetch)
+
+    def _fail(self, fetch: _Fetch | None) -> None:
+        """Watching itself failed: no more of it."""
+        self._off, self._opened.listening = True, False
+        if fetch is not None:
+            fetch.take_out()
+        log.warning(
+            "wellfed: watching failed where batches are made and is now off there; "
+            "training is not affected",
+            exc_info=True,
+        )
+
+    def _counters_here(self) -> Counters:
+        thread = threading.get_native_id()
+        if self._counters is None or self._counters.thread != thread:
+            self.close()
             self._counters = Counters(whole_process_io=self.worker >= 0)
-        look_at_rng = self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0
-        states = _states() if look_at_rng else None
-        self._opened.listening = True
-        return self._counters.read(), states
+        return self._counters
 
-    def _after(self) -> Reading:
-        assert self._counters is not None
-        self._opened.listening = False
-        return self._counters.read()
+    def close(self) -> None:
+        """Give back what the counters hold open; a later fetch opens them again."""
+        if self._counters is not None:
+            self._counters.close()
+            self._counters = None
 
-    def _write(
-        self,
-        before: Reading,
-        after: Reading,
-        fetch_ns: int,
-        took_ns: list[int],
-        collate_ns: list[int],
-    ) -> Note:
+    def _write(self, fetch: _Fetch, after: Reading, fetch_ns: int, index: Any) -> Note:
+        before, took_ns = fetch.before, fetch.took_ns
         cpu = after.cpu_ns - before.cpu_ns
-        feeder, self.feeder_cpu_ns = self.feeder_cpu_ns, 0
-        others = after.process_cpu_ns - before.process_cpu_ns - cpu - feeder
+        feeder_ns = self.feeder_cpu_ns
+        others = after.process_cpu_ns - before.process_cpu_ns - cpu
+        others -= feeder_ns - self._feeder_seen_ns
+        self._feeder_seen_ns = feeder_ns
         return [
             self.worker,
             os.getpid(),
             self._taken_ns,
             self._idle_ns,
             fetch_ns,
-            collate_ns[0],
+            fetch.collate_ns,
             cpu,
-            collate_ns[1],
-            max(0, others),
+            fetch.collate_cpu_ns,
+            others if others > 0 else 0,
             _minus(after.run_queue_ns, before.run_queue_ns),
             after.major_faults - before.major_faults,
             after.minor_faults - before.minor_faults,
@@ -236,14 +329,14 @@ class Maker:
             0,
             0,
             -1,
-            -1,
-            -1,
+            len(took_ns) or (len(index) if isinstance(index, (list, tuple)) else -1),
+            -1,  # tensors, payload_bytes, objects: by `look`, now and again
             -1,
             -1,
             sum(took_ns),
             max(took_ns, default=0),
             _buckets(took_ns),
-            -1,
+            -1,  # drew, threads, allowed_cpus, cpu_core: now and again
             -1,
             0,
             -1,
@@ -251,53 +344,21 @@ class Maker:
         ]
 
 
-class _Stands:
-    """Puts the timing stand-ins into a fetcher, and takes them out whatever happens."""
-
-    def __init__(
-        self,
-        fetcher: Any,
-        took_ns: list[int],
-        collate_ns: list[int],
-        clock: Callable[[], int],
-    ) -> None:
-        self._fetcher = fetcher
-        self._name = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
-        self._source = getattr(fetcher, self._name)
-        self._collate = fetcher.collate_fn
-        self._took_ns = took_ns
-        self._collate_ns = collate_ns
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        stand = _TimedIterator if self._name == "dataset_iter" else _TimedItems
-        setattr(self._fetcher, self._name, stand(self._source, self._took_ns, self._clock))
-        collate, spent, clock = self._collate, self._collate_ns, self._clock
-
-        def timed_collate(samples: Any) -> Any:
-            began, cpu = clock(), time.thread_time_ns()
-            batch = collate(samples)
-            spent[0] += clock() - began
-            spent[1] += time.thread_time_ns() - cpu
-            return batch
-
-        self._fetcher.collate_fn = timed_collate
-
-    def __exit__(self, *_: object) -> None:
-        setattr(self._fetcher, self._name, self._source)
-        self._fetcher.collate_fn = self._collate
-
-
 def _minus(after: int | None, before: int | None) -> int:
     return -1 if after is None or before is None else after - before
 
 
 def _buckets(took_ns: list[int]) -> dict[int, int]:
-    """Counts by logarithmic bucket, from integer arithmetic alone (0.2 µs a sample)."""
+    """Counts by logarithmic bucket: 0.1 µs a sample."""
+    if len(took_ns) >= MANY_SAMPLES:
+        logs = np.log2(np.maximum(took_ns, 1))
+        counted = np.bincount((logs * BUCKETS_PER_OCTAVE + 0.5).astype(np.intp))
+        marks = counted.nonzero()[0]
+        return dict(zip(marks.tolist(), counted[marks].tolist(), strict=True))
     counts: dict[int, int] = {}
+    log2 = math.log2
     for ns in took_ns:
-        octave = ns.bit_length() - 1
-        bucket = octave * BUCKETS_PER_OCTAVE + ((ns >> (octave - 3)) & 7) if octave > 2 else 0
+        bucket = int(log2(ns or 1) * BUCKETS_PER_OCTAVE + 0.5)
         counts[bucket] = counts.get(bucket, 0) + 1
     return counts
 

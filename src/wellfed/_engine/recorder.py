@@ -10,17 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from wellfed._engine.device import StallClock
-from wellfed._engine.maker import NOTE_FIELDS, SENT, TAKEN, Maker, Note
+from wellfed._engine.maker import NOTE_FIELDS, Maker, Note
 from wellfed._engine.worker import Mail, opened_files
 from wellfed.job import Job
 from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]
 
-# Spans kept: the last 20,000 batches are 10 MB of memory, and no statistic gains from more.
+# Spans kept: the last 20,000 batches are 25 MB of memory, and no statistic gains from more.
 MOST_SPANS = 20_000
-MOST_EPOCHS = 1_000
+MOST_EPOCHS = 1_000  # kept, with their spans: for loaders of a batch or two
 MOST_PATHS = 256
+
+_FIELDS = Span.__struct_fields__
+_STALL = _FIELDS.index("device_stall_ns")
+_TIMES = [
+    _FIELDS.index(name) for name in ("asked_ns", "got_ns", "arrived_ns", "taken_ns", "sent_ns")
+]
 
 NO_NOTE: Note = [getattr(Span(0, 0, 0, 0), name) for name in NOTE_FIELDS]
 """Stands for the note of a batch whose maker was not heard."""
@@ -48,19 +54,20 @@ class Recorder:
         """Wait plus the step after it, in all: the loader with the most is the one that matters."""
         self.paths: dict[str, None] = {}
         self.stall = StallClock()
-        self._spans: deque[tuple[int, list[Any], Note, int]] = deque(maxlen=MOST_SPANS)
-        self._epochs: list[dict[str, Any]] = []
+        # Flat tuples of numbers are invisible to the garbage collector, however many there are.
+        self._spans: deque[tuple[Any, ...]] = deque(maxlen=MOST_SPANS)
+        self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
+        self._begun = 0
         self._clock = clock
         self._last_got_ns = -1
 
     def begin(self, iter_ns: int) -> "Pass":
         """A new pass over the loader: its iterator is being made or reset."""
-        if len(self._epochs) < MOST_EPOCHS:
-            self._epochs.append(
-                {"index": len(self._epochs), "iter_ns": iter_ns, "ready_ns": iter_ns}
-            )
+        epoch = {"index": self._begun, "iter_ns": iter_ns, "ready_ns": iter_ns}
+        self._epochs.append(epoch)
+        self._begun += 1
         self._last_got_ns = -1
-        return Pass(self, self._epochs[-1])
+        return Pass(self, epoch)
 
     def keep(self, one: "Pass", head: list[Any], note: Note, mail: Mail | None) -> None:
         """A batch was delivered."""
@@ -70,7 +77,7 @@ class Recorder:
         self.waited_ns += got - asked
         self.held_ns += got - asked
         self._last_got_ns = got
-        self._spans.append((self.batches, head, note, one.paused_ns))
+        self._spans.append((self.batches, *head, *note, one.paused_ns))
         self.batches += 1
         if mail is not None and mail.paths and len(self.paths) < MOST_PATHS:
             self.paths.update(dict.fromkeys(mail.paths))
@@ -88,27 +95,28 @@ class Recorder:
     def trace(self, zero_ns: int, ended_ns: int, **more: Any) -> Trace:
         """Everything so far as a Trace whose times count from `zero_ns`."""
         self.stall.resolve()
+        epochs = tuple(self._epochs)
+        first = epochs[0]["index"] if epochs else 0
+        kept = [one for one in tuple(self._spans) if one[1] >= first]
+        spans = tuple(self._span(one, first, zero_ns) for one in kept)
         return Trace(
             plan=self.plan,
             site=self.site,
             loader=self.kind,
             ended_ns=ended_ns - zero_ns,
-            spans=tuple(self._span(*kept, zero_ns=zero_ns) for kept in tuple(self._spans)),
-            spans_dropped=max(0, self.batches - MOST_SPANS),
-            epochs=tuple(_epoch(one, zero_ns) for one in self._epochs),
+            spans=spans,
+            spans_dropped=self.batches - len(spans),
+            epochs=tuple(_epoch(one, first, zero_ns) for one in epochs),
             device="cuda" if self.stall.stalls_ns else "cpu",
             **more,
         )
 
-    def _span(self, key: int, head: list[Any], note: Note, paused_ns: int, *, zero_ns: int) -> Span:
-        head = list(head)
-        for place in (2, 3, 9):  # asked, got, arrived
-            head[place] = head[place] - zero_ns if head[place] >= 0 else -1
-        head.append(self.stall.stalls_ns.get(key, -1))
-        note = list(note)
-        for place in (TAKEN, SENT):
-            note[place] = note[place] - zero_ns if note[place] >= 0 else -1
-        values: list[Any] = [*head, *note, paused_ns]
+    def _span(self, kept: tuple[Any, ...], first_epoch: int, zero_ns: int) -> Span:
+        key, *values = kept
+        values.insert(_STALL, self.stall.stalls_ns.get(key, -1))
+        values[0] -= first_epoch
+        for place in _TIMES:
+            values[place] = values[place] - zero_ns if values[place] >= 0 else -1
         return Span(*values)
 
 
@@ -149,7 +157,7 @@ class Pass:
         """
         mail = self.arrived.pop(delivered, None)
         if self.maker is not None:
-            note, self.maker.note = self.maker.note or NO_NOTE, None
+            note = self.maker.note or NO_NOTE
             if self.maker.paths and len(self.recorder.paths) < MOST_PATHS:
                 self.recorder.paths.update(dict.fromkeys(self.maker.paths))
         else:
@@ -183,10 +191,21 @@ class Pass:
         if "ended_ns" not in self.epoch:
             self.epoch["ended_ns"] = now_ns
             self.epoch["complete"] = complete
+        self.close()
+
+    def close(self) -> None:
+        """Give back what its maker holds open; harmless while it goes on."""
+        if self.maker is not None:
+            self.maker.close()
+
+    def __del__(self) -> None:
+        # An iterator without workers that is given up is told nobody.
+        self.close()
 
 
-def _epoch(written: dict[str, Any], zero_ns: int) -> Epoch:
+def _epoch(written: dict[str, Any], first: int, zero_ns: int) -> Epoch:
     values = dict(written)
+    values["index"] -= first
     for name in ("iter_ns", "ready_ns", "first_ns", "ended_ns"):
         if name in values:
             values[name] -= zero_ns

@@ -13,13 +13,15 @@ Guarantees
 - the methods are replaced on torch's classes, so subclasses are seen and no object changes its
   class, its pickling, its `len` or its attributes; `undo()` puts everything back;
 - the originals run, with the user's arguments, once, and their exceptions pass;
-- a failure in the watching itself switches it off, with one warning; training goes on.
+- a failure in the watching itself switches it off, with one warning; training goes on;
+- a process forked from the one that installed it sees nothing through the copy that it got.
 """
 
 import functools
 import logging
 import multiprocessing
 import multiprocessing.process
+import os
 import sys
 import threading
 import time
@@ -33,25 +35,17 @@ from torch.utils.data import dataloader as torch_loader
 
 from wellfed._engine import frames, worker
 from wellfed._engine.recorder import Pass, Recorder
+from wellfed._engine.stopping import StopWatching
 from wellfed.records import Plan, Site
 
 __all__ = ["StopWatching", "Watch", "read_plan"]
 
 log = logging.getLogger(__name__)
 
-_PASS = "_wellfed_pass"
 _WATCHED_LOOPS = {
     "torch.utils.data._utils.worker": worker.watched_loop,
     "torchdata.stateful_dataloader.stateful_dataloader": worker.watched_torchdata_loop,
 }
-
-
-class StopWatching(BaseException):
-    """Ends a watched script from its next `__next__`.
-
-    A BaseException of our own, so that `finally` and `with` blocks run, and handlers for
-    Exception or KeyboardInterrupt ("save on Ctrl-C") do not.
-    """
 
 
 class _Building(threading.local):
@@ -82,15 +76,19 @@ class Watch:
         self._before_start = before_start
         self._clock = clock
         self._sites: dict[int, tuple[weakref.ref[Any], Site | None, tuple[str, ...]]] = {}
+        # Not an attribute of the iterator: two watches may see one iterator.
+        self._passes: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
         self._undo: list[tuple[Any, str, Any, Any]] = []
         self._known: set[type] = set()
         self._building = _Building()
+        self._pid = -1
         self._off = True
 
     # -- installing ---------------------------------------------------------------------------
 
     def install(self) -> None:
         """Begin to see loaders."""
+        self._pid = os.getpid()
         self._off = False
         base = torch_loader._BaseDataLoaderIter
         self._wrap(DataLoader, "__init__", self._loader_init)
@@ -101,7 +99,8 @@ class Watch:
         self._learn(torch_loader._MultiProcessingDataLoaderIter)
         self._replace(_utils.worker, "_worker_loop", worker.watched_loop)
         self._wrap(_utils.pin_memory, "_pin_memory_loop", self._pin_loop)
-        worker.watch_fetchers()
+        for kind in worker.FETCHERS:
+            self._replace(kind, "fetch", worker.watched_fetch(kind.fetch))
 
     def undo(self) -> None:
         """Put back all that `install` replaced, and stop seeing. Harmless when called twice."""
@@ -112,7 +111,9 @@ class Watch:
                 setattr(owner, name, original)
         self._undo.clear()
         self._known.clear()
-        worker.unwatch_fetchers()
+        for one in self._passes.values():
+            one.close()
+        self._passes.clear()
 
     def _wrap(self, owner: Any, name: str, ours: Callable[..., Any]) -> None:
         original = vars(owner)[name]
@@ -141,6 +142,13 @@ class Watch:
             loop = _WATCHED_LOOPS.get(one.__module__)
             if loop is not None and getattr(module, "_worker_loop", loop) is not loop:
                 self._replace(module, "_worker_loop", loop)
+
+    def _blind(self) -> bool:
+        """Whether this is off, or the copy of it in a forked child: a worker, or one watched anew.
+
+        The pass of an iterator begins here or never, so its other methods need not ask.
+        """
+        return self._off or os.getpid() != self._pid
 
     def _fail(self, where: str) -> None:
         if not self._off:
@@ -174,16 +182,15 @@ class Watch:
     def _iterator_init(
         self, original: Callable[..., None], it: Any, loader: Any, *args: Any, **kw: Any
     ) -> None:
-        if not self._off:
+        if not self._blind():
             try:
                 self._learn(type(it))
                 one = self._recorder(loader).begin(self._clock())
-                it.__dict__[_PASS] = one
-                self._building.one = one
+                self._passes[it] = self._building.one = one
             except Exception:
                 self._fail("the start of an iterator")
         original(it, loader, *args, **kw)
-        one_built = it.__dict__.get(_PASS)
+        one_built = self._passes.get(it)
         if one_built is not None and one_built.recorder.plan.workers == 0:
             one_built.epoch["ready_ns"] = self._clock()
             self._building.one = None
@@ -200,18 +207,21 @@ class Watch:
         return self.recorders[key]
 
     def _process_start(self, original: Callable[..., None], process: Any) -> None:
-        if self._off:
+        if self._blind():
             return original(process)
-        target = getattr(process, "_target", None)
         one = self._building.one
-        if target in _WATCHED_LOOPS.values() and one is not None:
+        if getattr(process, "_target", None) in _WATCHED_LOOPS.values():
             began = self._clock()
             original(process)
-            one.epoch.setdefault("start_ns", []).append(self._clock() - began)
-            one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1
+            if one is not None:
+                one.epoch.setdefault("start_ns", []).append(self._clock() - began)
+                one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1
             return None
         if self._before_start is not None:
-            self._before_start(process)
+            try:
+                self._before_start(process)
+            except Exception:
+                self._fail("following a process")
         return original(process)
 
     def _reset(
@@ -221,19 +231,20 @@ class Watch:
         loader: Any,
         first_iter: bool = False,
         *args: Any,
+        **kw: Any,
     ) -> Any:
-        one = it.__dict__.get(_PASS)
+        one = self._passes.get(it)
         if self._off or one is None:
-            return original(it, loader, first_iter, *args)
+            return original(it, loader, first_iter, *args, **kw)
         try:
             if first_iter:
                 self._measure_messages(it)
             else:
                 one.end(self._clock(), complete=False)
-                one = it.__dict__[_PASS] = one.recorder.begin(self._clock())
+                one = self._passes[it] = one.recorder.begin(self._clock())
         except Exception:
             self._fail("the start of an epoch")
-        result = original(it, loader, first_iter, *args)
+        result = original(it, loader, first_iter, *args, **kw)
         one.epoch["ready_ns"] = self._clock()
         self._building.one = None
         return result
@@ -254,7 +265,7 @@ class Watch:
         queue._recv_bytes = measured
 
     def _next_index(self, original: Callable[..., Any], it: Any) -> Any:
-        one = it.__dict__.get(_PASS)
+        one = self._passes.get(it)
         if one is None:
             return original(it)
         began = self._clock()
@@ -265,13 +276,16 @@ class Watch:
 
     def _try_get_data(self, original: Callable[..., Any], it: Any, *args: Any, **kw: Any) -> Any:
         result = original(it, *args, **kw)
-        one = it.__dict__.get(_PASS)
-        if one is not None and result[0] and isinstance(result[1], tuple):
-            one.arrive(result[1][0])
+        one = self._passes.get(it)
+        try:
+            if one is not None and result[0] and isinstance(result[1], tuple):
+                one.arrive(result[1][0])
+        except Exception:
+            self._fail("reading a worker's note")
         return result
 
     def _shutdown_workers(self, original: Callable[..., Any], it: Any) -> Any:
-        one = it.__dict__.get(_PASS)
+        one = self._passes.get(it)
         if one is None or it.__dict__.get("_shutdown", True):
             return original(it)
         began = self._clock()
@@ -290,21 +304,27 @@ class Watch:
         return original(_Side(in_queue, get=timed.get), _Side(out_queue, put=timed.put), *args)
 
     def _iterator_next(self, original: Callable[[Any], Any], it: Any) -> Any:
-        one: Pass | None = it.__dict__.get(_PASS)
+        one: Pass | None = self._passes.get(it)
         if one is None or one.inside or self._off:
             return original(it)
         if self._before_next is not None:
             entered = self._clock()
-            self._before_next(one.recorder)
+            try:
+                self._before_next(one.recorder)
+            except Exception:
+                self._fail("deciding whether to go on")
             one.paused_ns += self._clock() - entered
         return self._watched_next(original, it, one)
 
     def _watched_next(self, original: Callable[[Any], Any], it: Any, one: Pass) -> Any:
         one.inside = True
-        previous, worker.current.maker = worker.current.maker, one.maker
+        outer = worker.serve(it, one)
         ready = _ready(it, one)
         asked_cpu = time.process_time_ns()
-        one.recorder.stall.asked()
+        try:
+            one.recorder.stall.asked()
+        except Exception:
+            self._fail("asking the device for the time")
         asked = self._clock()
         try:
             batch = original(it)
@@ -317,7 +337,7 @@ class Watch:
         finally:
             got = self._clock()
             one.inside = False
-            worker.current.maker = previous
+            worker.current.maker, worker.current.iterator = outer
         try:
             delivered = (
                 one.last if not one.recorder.plan.in_order else it.__dict__.get("_rcvd_idx", 0) - 1

@@ -11,6 +11,7 @@ Guarantees
 - the functions here are importable by name, so that spawn and forkserver find them.
 """
 
+import logging
 import threading
 import time
 import traceback
@@ -32,22 +33,54 @@ from wellfed._engine.maker import (
     OpenedFiles,
 )
 
-__all__ = ["Index", "Mail", "opened_files", "watched_loop", "watched_torchdata_loop"]
+__all__ = [
+    "FETCHERS",
+    "Index",
+    "Mail",
+    "current",
+    "opened_files",
+    "serve",
+    "watched_fetch",
+    "watched_loop",
+    "watched_torchdata_loop",
+]
+
+log = logging.getLogger(__name__)
+
+FETCHERS: tuple[type[Any], ...] = (
+    _torch_fetch._MapDatasetFetcher,
+    _torch_fetch._IterableDatasetFetcher,
+)
 
 
 class _Current(threading.local):
     """Which maker the running thread's fetches belong to; None: not watched."""
 
     maker: Maker | None = None
+    iterator: Any = None
+    """The iterator that the maker serves, in the trainer."""
     message_bytes: int = 0
     """Length of the message that this thread is about to unpickle."""
 
 
-# Process-wide by nature: torch's fetcher classes are patched once a process, and Python's audit
-# hook cannot be removed.
+# Process-wide by nature: torch's fetcher classes are, and Python's audit hook cannot be removed.
 current = _Current()
 opened_files = OpenedFiles()
-_originals: dict[type, Callable[[Any, Any], Any]] = {}
+
+
+def serve(iterator: Any, watched: Any) -> tuple[Maker | None, Any]:
+    """From here on this thread's fetches are those of the watched pass over `iterator`.
+
+    Returns:
+        What they were before, to be put back.
+    """
+    outer = current.maker, current.iterator
+    if current.iterator is iterator:  # a second watch sees it too: one maker notes for both
+        watched.maker = current.maker
+    elif watched.maker is not None:
+        watched.maker.note = None
+    current.maker, current.iterator = watched.maker, iterator
+    return outer
 
 
 class Mail:
@@ -130,7 +163,14 @@ class Envelope:
         self._began_cpu_ns = time.thread_time_ns()
 
     def end(self) -> tuple[Any, ...]:
-        """Serialisation of the batch is done: the finished note."""
+        """Serialisation of the batch is done: the finished note, or nothing if that fails."""
+        try:
+            return self._finish()
+        except Exception:  # here, in the queue's feeder thread, it would lose the batch
+            log.warning("wellfed: the note of a batch failed; the batch is unharmed", exc_info=True)
+            return ()
+
+    def _finish(self) -> tuple[Any, ...]:
         now = self._maker.clock()
         cpu = time.thread_time_ns() - self._began_cpu_ns
         note = self._note
@@ -146,12 +186,12 @@ class Envelope:
 
 
 def _open_envelope(
-    opening_ns: int, number: int, data: Any, written: tuple[Note, list[str], int]
+    opening_ns: int, number: int, data: Any, written: tuple[Note, list[str], int] | tuple[()]
 ) -> tuple[Index, Any]:
     """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
     index = Index(number)
-    note, paths, begun_ns = written
-    index.mail = Mail(opening_ns, note, paths, begun_ns)
+    if written:
+        index.mail = Mail(opening_ns, *written)
     return index, data
 
 
@@ -189,8 +229,9 @@ class _Outbox:
         note, self._maker.note = self._maker.note, None
         if isinstance(item, tuple) and len(item) == 2:
             index, data = item
-            if isinstance(data, ExceptionWrapper):
-                data.exc_msg = frames.without_ours(data.exc_msg)
+            failed = data[0] if isinstance(data, tuple) and data else data  # torchdata's, torch's
+            if isinstance(failed, ExceptionWrapper):
+                failed.exc_msg = frames.without_ours(failed.exc_msg)
             elif note is not None and type(index) is int:
                 item = Envelope(index, data, self._maker, note, self._maker.paths)
         self._queue.put(item, *args, **kwargs)
@@ -200,27 +241,20 @@ class _Outbox:
         return getattr(self._queue, name)
 
 
-def watch_fetchers() -> None:
-    """Route torch's fetchers through the current thread's maker. Idempotent in a process."""
-    for kind in (_torch_fetch._MapDatasetFetcher, _torch_fetch._IterableDatasetFetcher):
-        if kind not in _originals:
-            _originals[kind] = kind.fetch
-            kind.fetch = _watched_fetch(kind.fetch)  # type: ignore[method-assign]
+def watched_fetch(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Torch's `fetch`, routed through the current thread's maker."""
 
-
-def unwatch_fetchers() -> None:
-    """Put torch's own methods back."""
-    for kind, original in _originals.items():
-        kind.fetch = original  # type: ignore[attr-defined]
-    _originals.clear()
-
-
-def _watched_fetch(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def fetch(self: Any, possibly_batched_index: Any) -> Any:
         maker = current.maker
         if maker is None:
             return original(self, possibly_batched_index)
-        return maker.fetch(original, self, possibly_batched_index)
+        # A fetch inside this one is not this maker's: of a loader inside the dataset, or, where
+        # the class was replaced twice, this very one again.
+        current.maker = None
+        try:
+            return maker.fetch(original, self, possibly_batched_index)
+        finally:
+            current.maker = maker
 
     return fetch
 
@@ -245,7 +279,8 @@ def _run(loop: Callable[..., None], args: tuple[Any, ...]) -> None:
         maker = Maker(given["worker_id"], opened_files)
         given["index_queue"] = inbox = _Inbox(given["index_queue"], maker)
         given["data_queue"] = _Outbox(given["data_queue"], maker, inbox)
-        watch_fetchers()
+        for kind in FETCHERS:
+            kind.fetch = watched_fetch(kind.fetch)
         opened_files.hook()
         current.maker = maker
     except Exception:

@@ -1,6 +1,6 @@
 """When there is no verdict: too little was seen, or too much else was going on."""
 
-from wellfed._insight.supply import busy_cores, lost_share, neighbour_cores, usable_cores
+from wellfed._insight.supply import lost_share, neighbour_cores, usable_cores
 from wellfed.records import Case, Finding, Verdict
 from wellfed.records.amounts import share
 
@@ -12,8 +12,8 @@ FEWEST_BATCHES = 8
 # The share of waiting must be known to within ten points, or the loss may be small or large.
 WAIT_POINTS = 0.10
 
-# Others that keep half of the usable cores busy decide what is fast here.
-NEIGHBOURS = 0.5
+# Others that keep a quarter of the usable cores busy may decide what is fast here.
+NEIGHBOURS = 0.25
 
 # Findings about CPU that a neighbour's load could have caused.
 OF_CPU = frozenset({"cpu_underprovisioned", "cpu_saturated"})
@@ -46,12 +46,7 @@ def too_noisy(case: Case, findings: tuple[Finding, ...]) -> Verdict | None:
             f"the share of waiting is only known as {share(lost.low)} to {share(lost.high)}. "
             "Watch longer (--seconds 120), or when the machine is quieter."
         )
-    elif (
-        findings
-        and findings[0].name in OF_CPU
-        and near > NEIGHBOURS * usable_cores(case)
-        and near > busy_cores(case) / 2
-    ):
+    elif findings and findings[0].name in OF_CPU and near > NEIGHBOURS * usable_cores(case):
         why = (
             f"other processes keep {near:.1f} of {usable_cores(case):g} usable cores busy, so it "
             "cannot be told what this run alone would do. Try when the machine is quieter."

@@ -28,6 +28,7 @@ from wellfed.records import (
     Verdict,
     Workload,
 )
+from wellfed.records.amounts import gain
 
 __all__ = ["diagnose", "judge"]
 
@@ -98,7 +99,7 @@ def _headline(bound: Finding) -> str:
     if best is None or best.gain is None:
         return bound.sentence
     how = "measured" if best.measured else "predicted"
-    return f"{bound.sentence} {best.change}: {best.gain.value:.1f}x {how}."
+    return f"{bound.sentence} {best.change}: {gain(best.gain.value)} {how}."
 
 
 def _confidence(case: Case, findings: tuple[Finding, ...]) -> float:

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import divide, scale
+from wellfed._insight.pipeline import Transport, demand_of
 from wellfed._insight.predict import epoch_seconds, predict_period, speedup, worker_curve
 from wellfed._insight.supply import stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
@@ -57,10 +58,10 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
         return speedup(now, period_s)
     trial = case.workload.inline_batch_s
     if trial is not None and trial.value is not None:
-        step_s = now.value * (1 - case.stats.wait_share.value)
-        then = step_s + trial.value
-        # The trial's own spread is a few per cent; the step may gain from the cores set free.
-        period_s = Estimate(value=then, low=0.9 * then, high=1.1 * then)
+        then = _step_alone_s(case) + trial.value
+        # The trial itself is known within a few per cent; how much faster the step runs once no
+        # worker shares its core and its caches is not.
+        period_s = Estimate(value=then, low=0.8 * then, high=1.15 * then)
     batches = case.workload.batches_per_epoch
     if case.stats.epoch_s is None or not batches or case.plan.persistent:
         return speedup(now, period_s)
@@ -68,6 +69,14 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
     spread = now.spread
     epoch = Estimate(value=whole_s, low=whole_s * (1 - spread), high=whole_s * (1 + spread))
     return divide(epoch, scale(period_s, batches))
+
+
+def _step_alone_s(case: Case) -> float:
+    """Seconds of the step when no worker competes with it for a core."""
+    demand = demand_of(case, Transport())
+    if demand is None:
+        return case.stats.period_s.value * (1 - case.stats.wait_share.value)
+    return float((demand.step_off_s + demand.step_cpu_s).mean())
 
 
 def _persistent(case: Case) -> list[Forecast]:

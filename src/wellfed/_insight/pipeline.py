@@ -7,6 +7,7 @@ not: it is divided by the speed of busy cores and stretched where cores are shor
 which load was measured is known, so both can be taken off and put back for another plan.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,27 +34,38 @@ _CLOSE_ENOUGH = 0.01
 
 
 class Transport(NamedTuple):
-    """What a batch costs on its way from a worker to the trainer, both ends together.
+    """What a batch costs on its way from a worker to the trainer, beyond making it in place.
 
-    Defaults for torch's own queues and shared memory; measured values where workers ran. Half of
-    the fixed and per-tensor cost falls on the worker (pickling, shared-memory files), half on
-    the trainer (unpickling, mapping); bytes are copied by the worker alone.
+    The worker collates into fresh shared memory, whose pages must be made, and pickles; the
+    trainer fetches a descriptor for each tensor from the worker, maps it, and touches new pages.
+    Defaults for torch's own queues; where workers ran, what was measured is used instead.
     """
 
-    # To be measured by benchmarks/transport.py; until then orders of magnitude from
-    # engine.md, where torch spends one socket round trip and one shared-memory file a tensor.
-    fixed_s: float = 150e-6
-    per_tensor_s: float = 60e-6
-    per_byte_s: float = 0.5e-9
+    # benchmarks/transport.py, 2 cores of an AMD EPYC, torch 2.13, file_descriptor sharing.
+    worker_fixed_s: float = 170e-6
+    worker_per_tensor_s: float = 100e-6
+    worker_per_byte_s: float = 0.7e-9
+    trainer_fixed_s: float = 240e-6
+    trainer_per_tensor_s: float = 500e-6
+    trainer_per_byte_s: float = 0.2e-9
+    # A copy by one thread at 10 GB/s, which memory of servers of the last ten years reaches.
     pin_per_byte_s: float = 0.1e-9
 
     def sending_s(self, tensors: float, payload_bytes: float) -> float:
         """CPU seconds of the worker for one batch."""
-        return (self.fixed_s + self.per_tensor_s * tensors) / 2 + self.per_byte_s * payload_bytes
+        return (
+            self.worker_fixed_s
+            + self.worker_per_tensor_s * tensors
+            + self.worker_per_byte_s * payload_bytes
+        )
 
-    def receiving_s(self, tensors: float) -> float:
+    def receiving_s(self, tensors: float, payload_bytes: float) -> float:
         """Seconds of the trainer's process for one batch."""
-        return (self.fixed_s + self.per_tensor_s * tensors) / 2
+        return (
+            self.trainer_fixed_s
+            + self.trainer_per_tensor_s * tensors
+            + self.trainer_per_byte_s * payload_bytes
+        )
 
 
 class Demand(NamedTuple):
@@ -179,10 +191,13 @@ def _way_out(case: Case, spans: list[Span], transport: Transport) -> dict[str, f
     payload_bytes = case.stats.payload_bytes or 0.0
     if case.plan.workers:
         sending_s = sum(max(0, span.serialise_ns) for span in spans) / len(spans) * 1e-9
-        receiving_s = stages["receive"].wall_s.value
+        # Rebuilding a tensor asks its worker for a descriptor, and the answer waits for the GIL
+        # that the worker's fetch holds: with a fetch in pure Python, tens of ms. That wait passes
+        # while the worker works, so only what the trainer computed is a cost of its own.
+        receiving_s = min(stages["receive"].wall_s.value, stages["wait"].cpu_s or math.inf)
     else:
         sending_s = transport.sending_s(tensors, payload_bytes)
-        receiving_s = transport.receiving_s(tensors)
+        receiving_s = transport.receiving_s(tensors, payload_bytes)
     if "pin" in stages:
         pinning_s = stages["pin"].wall_s.value
     else:

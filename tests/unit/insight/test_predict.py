@@ -17,7 +17,7 @@ from wellfed._insight.predict import (
 from wellfed.records import Case, Estimate, Plan
 
 INLINE = Plan(workers=0)
-FREE = Transport(fixed_s=0, per_tensor_s=0, per_byte_s=0, pin_per_byte_s=0)
+FREE = Transport(*([0.0] * 7))
 
 
 def rng() -> np.random.Generator:
@@ -129,7 +129,7 @@ def test_run_queue_time_is_taken_off_where_it_was_measured() -> None:
 
 def test_the_way_out_of_a_worker_costs() -> None:
     case = inline_case(service_s=0.001, step_s=0.001)
-    heavy = Transport(fixed_s=0.0, per_tensor_s=0.010)
+    heavy = Transport(*([0.0] * 7))._replace(trainer_per_tensor_s=0.010)
 
     seen = predict_period(case, workers(1), rng(), heavy)
 

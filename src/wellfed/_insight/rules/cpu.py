@@ -41,10 +41,7 @@ TINY_SAMPLE_S = 50e-6
 
 def cpu_underprovisioned(case: Case) -> Finding | None:
     """WF201: samples cost CPU, cores are free, and more workers would use them."""
-    best = best_workers(case)
-    if not _computing_is_the_limit(case) or best is None or best.gain.low < 1.02:
-        return None
-    if best.plan.workers <= case.plan.workers or best.gain.value < 1.05:
+    if not _computing_is_the_limit(case) or not _more_workers_help(case):
         return None
     stats, now = case.stats, case.plan.workers
     doing = f"{now} workers make" if now > 1 else "one worker makes"
@@ -74,8 +71,7 @@ def cpu_saturated(case: Case) -> Finding | None:
     """WF202: samples cost CPU, and the usable cores are all busy: more workers cannot help."""
     if not _computing_is_the_limit(case) or _is_tiny(case):
         return None
-    best = best_workers(case)
-    if best is not None and best.plan.workers > case.plan.workers and best.gain.value >= 1.05:
+    if _more_workers_help(case):
         return None
     busy = busy_cores(case) + neighbour_cores(case)
     if busy < 0.75 * usable_cores(case) and case.stats.maker_queue_share < QUEUED:
@@ -104,7 +100,8 @@ def cpu_quota(case: Case) -> Finding | None:
         return None
     processes = int(max(1, quota))
     fewer = forecast(case, msgspec.structs.replace(case.plan, workers=processes))
-    fewer = fewer if case.plan.workers > processes else None
+    if fewer is not None and (case.plan.workers <= processes or fewer.gain.value < 1.02):
+        fewer = None
     return Finding(
         code="WF203",
         name="cpu_quota",
@@ -221,6 +218,14 @@ def _computing_is_the_limit(case: Case) -> bool:
     if not waits(case) or not computes(case):
         return False
     return makers_busy_share(case) >= MAKERS_BUSY
+
+
+def _more_workers_help(case: Case) -> bool:
+    """Whether the model expects more workers to be worth a change, and surely not a loss."""
+    best = best_workers(case)
+    if best is None or best.plan.workers <= case.plan.workers:
+        return False
+    return best.gain.value >= 1.05 and best.gain.low >= 1.02
 
 
 def _is_tiny(case: Case) -> bool:

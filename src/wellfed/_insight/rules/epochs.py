@@ -25,7 +25,11 @@ def startup_respawn(case: Case) -> Finding | None:
         return None
     kept = forecast(case, msgspec.structs.replace(plan, persistent=True))
     remedy = "persistent_workers=True"
-    note = "a dataset that changes between epochs (set_epoch) must do so in its sampler"
+    # torch draws a base seed for each new iterator; one that stays draws none from then on.
+    note = (
+        "from the second epoch on the shuffle is another one (torch draws one seed less), and a "
+        "dataset's set_epoch no longer reaches its workers"
+    )
     return Finding(
         code="WF601",
         name="startup_respawn",

@@ -1,0 +1,259 @@
+"""Runs with one bottleneck planted in each: what is recorded, and what the verdict must be.
+
+A scenario is a loader, a step, and around them what the machine is made to do. They are real
+runs: `record.py` runs each in a process of its own and saves the report; the tests judge the
+saved reports again.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from wellfed.testing import (
+    BigTensors,
+    CpuBurn,
+    FileReads,
+    HeavyTail,
+    Latency,
+    ManyTensors,
+    NativeThreads,
+    PinnedWorkers,
+    TinyItems,
+    spin,
+)
+
+Loader = DataLoader[Any]
+Around = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One planted run."""
+
+    verdict: str
+    """The one right verdict."""
+    loader: Callable[[Any], Loader]
+    """Makes the loader; gets what `around` yields."""
+    step: Callable[[Any], object]
+    around: Around = contextlib.nullcontext
+    """What is done to the machine meanwhile."""
+    epochs: int = 1_000
+    steps: int = 150
+    """Batches watched."""
+
+
+def control_group(controller: str, limit: str, value: str) -> Around:
+    """A cgroup v1 group with one limit, which this process is in meanwhile. Needs root."""
+
+    @contextlib.contextmanager
+    def around() -> Iterator[None]:
+        parent = Path("/sys/fs/cgroup") / controller
+        group = parent / f"wellfed-{os.getpid()}"
+        group.mkdir()
+        try:
+            (group / limit).write_text(value)
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+            yield
+        finally:
+            for pid in (group / "cgroup.procs").read_text().split():
+                with contextlib.suppress(OSError):
+                    (parent / "cgroup.procs").write_text(pid)
+            group.rmdir()
+
+    return around
+
+
+@contextlib.contextmanager
+def neighbours() -> Iterator[None]:
+    """Other people's processes that keep every core busy: not ours by descent."""
+    burn = "while True: pass"
+    # A shell in between ends at once, so that the burners are nobody's children here.
+    started = subprocess.run(
+        [
+            "sh",
+            "-c",
+            "".join(f"{sys.executable} -c '{burn}' >/dev/null 2>&1 & echo $!; " for _ in range(2)),
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        for pid in started.stdout.split():
+            os.kill(int(pid), 9)
+
+
+def slow_disk(bytes_per_s: int) -> Around:
+    """Sixty-four files of 256 KiB on a disk that gives no more than so many bytes a second."""
+
+    @contextlib.contextmanager
+    def around() -> Iterator[tuple[str, ...]]:
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            paths = tuple(f"{folder}/{number:02d}" for number in range(64))
+            for path in paths:
+                Path(path).write_bytes(os.urandom(256 * 1024))
+            os.sync()
+            device = os.stat(folder).st_dev
+            rule = f"{os.major(device)}:{os.minor(device)} {bytes_per_s}"
+            with control_group("blkio", "blkio.throttle.read_bps_device", rule)():
+                yield paths
+
+    return around
+
+
+def wait(seconds: float) -> Callable[[Any], None]:
+    """A step on a device: the trainer waits and its CPU is free."""
+    return lambda _batch: time.sleep(seconds)
+
+
+def compute(seconds: float) -> Callable[[Any], None]:
+    """A step on the CPU."""
+    return lambda _batch: spin(seconds)
+
+
+def touch(batch: Any) -> None:
+    """A step that only looks at the data."""
+    for tensor in batch if isinstance(batch, (list, tuple)) else [batch]:
+        tensor.sum()
+
+
+def rows() -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(
+        torch.randn(10_000, 10, generator=generator), torch.zeros(10_000, dtype=torch.long)
+    )
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "big_model": Scenario(
+        verdict="consumer_bound",
+        loader=lambda _: DataLoader(CpuBurn(0.0002), batch_size=8, num_workers=1),
+        step=wait(0.02),
+    ),
+    "big_model_no_workers": Scenario(
+        verdict="consumer_bound",
+        loader=lambda _: DataLoader(rows(), batch_size=32),
+        step=compute(0.02),
+    ),
+    "one_worker_computes": Scenario(
+        verdict="cpu_underprovisioned",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
+        step=wait(0.004),
+    ),
+    "trainer_computes": Scenario(
+        verdict="cpu_underprovisioned",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8),
+        step=wait(0.02),
+    ),
+    "all_cores_compute": Scenario(
+        verdict="cpu_saturated",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=2),
+        step=wait(0.001),
+    ),
+    "quota": Scenario(
+        verdict="cpu_quota",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=2),
+        step=wait(0.001),
+        around=control_group("cpu", "cpu.cfs_quota_us", "80000"),
+    ),
+    "native_threads": Scenario(
+        verdict="thread_oversubscription",
+        loader=lambda _: DataLoader(
+            NativeThreads(2, size=512),
+            batch_size=8,
+            num_workers=2,
+            multiprocessing_context="spawn",
+        ),
+        step=wait(0.001),
+    ),
+    "pinned_to_one_core": Scenario(
+        verdict="affinity_pinned",
+        loader=lambda _: DataLoader(
+            CpuBurn(0.002), batch_size=8, num_workers=2, worker_init_fn=PinnedWorkers()
+        ),
+        step=wait(0.001),
+    ),
+    "remote": Scenario(
+        verdict="latency_bound",
+        loader=lambda _: DataLoader(Latency(0.005), batch_size=8, num_workers=2),
+        step=wait(0.002),
+    ),
+    "remote_no_workers": Scenario(
+        verdict="latency_bound",
+        loader=lambda _: DataLoader(Latency(0.005), batch_size=4),
+        step=wait(0.005),
+    ),
+    "slow_disk": Scenario(
+        verdict="storage_bound",
+        loader=lambda paths: DataLoader(FileReads(paths, cold=True), batch_size=4, num_workers=2),
+        step=wait(0.001),
+        around=slow_disk(20_000_000),
+    ),
+    "rows_no_workers": Scenario(
+        verdict="per_item_overhead",
+        loader=lambda _: DataLoader(rows(), batch_size=32, shuffle=True),
+        step=touch,
+        steps=900,
+    ),
+    "rows_four_workers": Scenario(
+        verdict="in_memory_overhead",
+        loader=lambda _: DataLoader(rows(), batch_size=32, shuffle=True, num_workers=4),
+        step=touch,
+        steps=900,
+    ),
+    "tiny_batches": Scenario(
+        verdict="per_batch_overhead",
+        loader=lambda _: DataLoader(TinyItems(length=10_000), batch_size=1, num_workers=2),
+        step=touch,
+        steps=900,
+    ),
+    "big_batches": Scenario(
+        verdict="transport_bytes",
+        loader=lambda _: DataLoader(BigTensors(4_000_000), batch_size=8, num_workers=2),
+        step=touch,
+    ),
+    "many_tensors": Scenario(
+        verdict="transport_objects",
+        loader=lambda _: DataLoader(ManyTensors(100), batch_size=4, num_workers=2),
+        step=touch,
+    ),
+    "uneven_batches": Scenario(
+        verdict="head_of_line",
+        loader=lambda _: DataLoader(
+            HeavyTail(0.010, sigma=1.2, length=2_000), batch_size=1, num_workers=4
+        ),
+        step=wait(0.006),
+        steps=500,
+    ),
+    "short_epochs": Scenario(
+        verdict="startup_respawn",
+        loader=lambda _: DataLoader(CpuBurn(0.0005, length=64), batch_size=8, num_workers=2),
+        step=wait(0.01),
+        steps=120,
+    ),
+    "busy_neighbours": Scenario(
+        verdict="too_noisy",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
+        step=wait(0.004),
+        around=neighbours,
+    ),
+    "five_batches": Scenario(
+        verdict="not_enough_evidence",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
+        step=wait(0.004),
+        steps=5,
+    ),
+}

@@ -1,0 +1,393 @@
+"""A maker leaves torch's fetch as it was, and notes what the fetch took."""
+
+import logging
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
+
+from wellfed._engine import maker as maker_module
+from wellfed._engine.maker import MANY_SAMPLES, NOTE_FIELDS, Maker, OpenedFiles, _buckets
+from wellfed.records.trace import BUCKETS_PER_OCTAVE
+from wellfed.testing import FakeClock, keep
+
+BLOCK = list(range(4))
+
+
+class Slow(Dataset[int]):
+    """Sample i takes i milliseconds of a clock that stands still otherwise."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.asked: list[Any] = []
+
+    def __getitem__(self, index: int) -> int:
+        self.asked.append(index)
+        self.clock.advance(index * 1_000_000)
+        return 10 * index
+
+
+class Blocks(Slow):
+    """Also fetches a whole batch at once, as Hugging Face's datasets do."""
+
+    def __getitems__(self, indices: list[int]) -> list[int]:
+        self.asked.append(indices)
+        return [10 * index for index in indices]
+
+
+class Counting(IterableDataset[int]):
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.length))
+
+
+def map_fetcher(dataset: Any, collate: Callable[[Any], Any] = keep) -> Any:
+    return _MapDatasetFetcher(dataset, True, collate, False)
+
+
+def fetch(maker: Maker, fetcher: Any, index: Any) -> Any:
+    return maker.fetch(type(fetcher).fetch, fetcher, index)
+
+
+def noted(maker: Maker) -> dict[str, Any]:
+    assert maker.note is not None
+    return dict(zip(NOTE_FIELDS, maker.note, strict=True))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(5)
+
+
+@pytest.fixture
+def maker(clock: FakeClock) -> Iterator[Maker]:
+    made = Maker(-1, OpenedFiles(), clock)
+    yield made
+    made.close()
+
+
+# -- torch's fetch is as it was
+
+
+def test_the_stand_ins_come_out_again(maker: Maker, clock: FakeClock) -> None:
+    dataset = Slow(clock)
+    fetcher = map_fetcher(dataset)
+
+    assert fetch(maker, fetcher, BLOCK) == [0, 10, 20, 30]
+    assert vars(fetcher) == vars(map_fetcher(dataset))
+
+
+@pytest.mark.parametrize("error", [KeyError("k"), StopIteration(), KeyboardInterrupt()])
+def test_the_stand_ins_come_out_when_a_sample_raises(maker: Maker, error: BaseException) -> None:
+    class Bad(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            raise error
+
+    dataset = Bad()
+    fetcher = map_fetcher(dataset)
+
+    with pytest.raises(type(error)) as caught:
+        fetch(maker, fetcher, BLOCK)
+
+    assert caught.value is error
+    assert vars(fetcher) == vars(map_fetcher(dataset))
+    assert maker.note is None
+
+
+def test_the_stand_ins_come_out_when_collating_raises(maker: Maker, clock: FakeClock) -> None:
+    def collate(samples: Any) -> Any:
+        raise ValueError(samples)
+
+    dataset = Slow(clock)
+    fetcher = map_fetcher(dataset, collate)
+
+    with pytest.raises(ValueError, match="30"):
+        fetch(maker, fetcher, BLOCK)
+
+    assert vars(fetcher) == vars(map_fetcher(dataset, collate))
+
+
+def test_an_exhausted_iterator_ends_as_it_did(maker: Maker) -> None:
+    fetcher = _IterableDatasetFetcher(Counting(6), True, keep, False)
+    iterator = fetcher.dataset_iter
+
+    assert fetch(maker, fetcher, BLOCK) == [0, 1, 2, 3]
+    assert fetch(maker, fetcher, BLOCK) == [4, 5]
+    assert noted(maker)["samples"] == 2
+    assert fetcher.ended
+    assert fetcher.dataset_iter is iterator
+    with pytest.raises(StopIteration):
+        fetch(maker, fetcher, BLOCK)
+    assert maker.note is None
+
+
+def test_an_iterator_may_hand_over_whole_batches(maker: Maker) -> None:
+    fetcher = _IterableDatasetFetcher(Counting(2), False, lambda batch: -batch, False)
+
+    assert [fetch(maker, fetcher, None) for _ in range(2)] == [0, -1]
+    assert noted(maker)["samples"] == 1
+
+
+def test_getitems_is_found_and_called_once(maker: Maker, clock: FakeClock) -> None:
+    dataset = Blocks(clock)
+
+    assert fetch(maker, map_fetcher(dataset), BLOCK) == [0, 10, 20, 30]
+    assert dataset.asked == [BLOCK]
+    assert dataset.asked[0] is BLOCK
+    assert noted(maker)["samples"] == 4
+    assert noted(maker)["sample_buckets"] == {}
+
+
+def test_getitems_that_is_none_is_not_called(maker: Maker, clock: FakeClock) -> None:
+    dataset = Slow(clock)
+    dataset.__getitems__ = None  # type: ignore[attr-defined]
+
+    assert fetch(maker, map_fetcher(dataset), BLOCK) == [0, 10, 20, 30]
+    assert dataset.asked == BLOCK
+
+
+def test_what_the_dataset_is_asked_for_is_the_same(maker: Maker) -> None:
+    class Telling:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def __getattr__(self, name: str) -> Any:
+            self.__dict__.setdefault("asked", []).append(name)
+            raise AttributeError(name)
+
+        def __getitem__(self, index: Any) -> Any:
+            self.asked.append(str(index))
+            return index
+
+    plain, watched = Telling(), Telling()
+    map_fetcher(plain).fetch(BLOCK)
+    fetch(maker, map_fetcher(watched), BLOCK)
+
+    assert watched.asked == plain.asked
+
+
+def test_no_generator_is_touched(maker: Maker, clock: FakeClock) -> None:
+    def states() -> tuple[Any, ...]:
+        return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+    before = states()
+    fetch(maker, map_fetcher(Slow(clock)), BLOCK)
+
+    assert states() == before
+
+
+# -- what is noted
+
+
+def test_times_and_counts_are_noted(maker: Maker, clock: FakeClock) -> None:
+    def collate(samples: list[int]) -> torch.Tensor:
+        clock.advance(7_000_000)
+        return torch.tensor(samples)
+
+    maker.took(3, 2)
+    fetch(maker, map_fetcher(Slow(clock), collate), BLOCK)
+    note = noted(maker)
+
+    assert note["fetch_ns"] == (0 + 1 + 2 + 3 + 7) * 1_000_000
+    assert note["collate_ns"] == 7_000_000
+    assert note["sample_sum_ns"] == 6_000_000
+    assert note["sample_max_ns"] == 3_000_000
+    assert sum(note["sample_buckets"].values()) == note["samples"] == 4
+    assert (note["taken_ns"], note["idle_ns"], note["worker"]) == (3, 2, -1)
+    assert (note["tensors"], note["payload_bytes"], note["objects"]) == (1, 32, 0)
+    assert note["watch_ns"] == 0  # the clock stood still while we watched
+
+
+def test_one_sample_without_batching_is_counted(maker: Maker, clock: FakeClock) -> None:
+    fetcher = _MapDatasetFetcher(Slow(clock), False, lambda sample: sample, False)
+
+    assert fetch(maker, fetcher, 2) == 20
+    assert noted(maker)["samples"] == 1
+
+
+DRAWS: list[tuple[Callable[[], object], int]] = [
+    (lambda: None, 0),
+    (random.random, 1),
+    (lambda: np.random.rand(), 2),
+    (lambda: torch.rand(()), 4),
+    (lambda: (random.random(), torch.rand(())), 5),
+]
+
+
+@pytest.mark.parametrize(("draw", "bits"), DRAWS)
+def test_generators_that_moved_are_told_apart(
+    maker: Maker, draw: Callable[[], object], bits: int
+) -> None:
+    class Drawing(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            draw()
+            return index
+
+    fetch(maker, map_fetcher(Drawing()), BLOCK)
+
+    assert noted(maker)["drew"] == bits
+
+
+def test_a_batch_is_looked_into_at_first_and_then_now_and_again(
+    maker: Maker, clock: FakeClock
+) -> None:
+    fetcher = map_fetcher(Slow(clock))
+    looked, drew = [], []
+    for batch in range(33):
+        fetch(maker, fetcher, BLOCK)
+        if noted(maker)["objects"] >= 0:
+            looked.append(batch)
+        if noted(maker)["drew"] >= 0:
+            drew.append(batch)
+
+    assert looked == [0, 1, 2, 3, 16, 32]
+    assert drew == [0, 1]
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=3 * MANY_SAMPLES))
+def test_each_sample_is_in_the_bucket_nearest_to_it(took_ns: list[int]) -> None:
+    counts = _buckets(took_ns)
+
+    assert sum(counts.values()) == len(took_ns)
+    for ns in took_ns:
+        exact = BUCKETS_PER_OCTAVE * math.log2(ns or 1)
+        assert any(abs(exact - bucket) <= 0.5 + 1e-9 for bucket in counts)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=MANY_SAMPLES, max_size=3 * MANY_SAMPLES))
+def test_many_samples_are_counted_as_few_are(took_ns: list[int]) -> None:
+    singly = [bucket for ns in took_ns for bucket in _buckets([ns])]
+
+    assert _buckets(took_ns) == {bucket: singly.count(bucket) for bucket in set(singly)}
+
+
+def test_each_thread_reads_its_own_counters(maker: Maker, clock: FakeClock) -> None:
+    fetcher = map_fetcher(Slow(clock))
+    fetch(maker, fetcher, BLOCK)
+    first = maker._counters
+    assert first is not None
+
+    def elsewhere() -> None:
+        fetch(maker, fetcher, BLOCK)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+
+    second = maker._counters
+    assert second is not None
+    assert second.thread == thread.native_id != first.thread
+    assert noted(maker)["cpu_ns"] >= 0
+
+
+def test_native_threads_cpu_does_not_count_the_feeder(
+    maker: Maker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.thread_time_ns", lambda: 0)
+    cpu = FakeClock()
+    monkeypatch.setattr("time.process_time_ns", cpu)
+
+    class Feeding(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            cpu.advance(500)
+            return index
+
+    fetcher = map_fetcher(Feeding())
+    maker.feeder_cpu_ns += 300
+    fetch(maker, fetcher, [0])
+    assert noted(maker)["native_cpu_ns"] == 200
+
+    fetch(maker, fetcher, [0])
+    assert noted(maker)["native_cpu_ns"] == 500
+
+
+# -- files
+
+
+def test_opened_files_are_noted_once_and_only_during_a_fetch(tmp_path: Any) -> None:
+    opened = OpenedFiles()
+    opened.hook()
+    opened.hook()
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for file in (inside, outside):
+        file.touch()
+
+    class Reading(Dataset[bytes]):
+        def __getitem__(self, index: int) -> bytes:
+            return inside.read_bytes()
+
+    maker = Maker(-1, opened)
+    outside.read_bytes()
+    fetch(maker, map_fetcher(Reading()), BLOCK)
+    first = maker.paths
+    outside.read_bytes()
+    fetch(maker, map_fetcher(Reading()), BLOCK)
+    maker.close()
+
+    assert first == [str(inside)]
+    assert maker.paths == []
+
+
+def test_nothing_is_listened_to_after_a_fetch_that_raised(maker: Maker) -> None:
+    class Bad(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 - it has no message
+        fetch(maker, map_fetcher(Bad()), BLOCK)
+
+    assert not maker._opened.listening
+
+
+def test_a_path_of_a_users_own_type_becomes_a_plain_one() -> None:
+    class Odd(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    opened = OpenedFiles()
+    opened.listening = True
+    opened._heard("open", (Odd("file"), "r", 0))
+
+    assert [type(path) for path in opened.new_since(0)] == [str]
+
+
+# -- watching that fails
+
+
+@pytest.mark.parametrize("broken", ["look", "Counters", "_states", "_buckets"])
+def test_a_failure_of_ours_never_costs_a_batch(
+    maker: Maker,
+    clock: FakeClock,
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(maker_module, broken, fail)
+    dataset = Slow(clock)
+    fetcher = map_fetcher(dataset)
+
+    with caplog.at_level(logging.WARNING):
+        batches = [fetch(maker, fetcher, BLOCK) for _ in range(3)]
+
+    assert batches == [[0, 10, 20, 30]] * 3
+    assert dataset.asked == 3 * BLOCK
+    assert vars(fetcher) == vars(map_fetcher(dataset))
+    assert maker.note is None
+    assert not maker._opened.listening
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
