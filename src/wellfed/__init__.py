@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 from wellfed._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from wellfed._api import Observation, diagnose, observe
+    from wellfed._api import Observation, diagnose, observe, render
     from wellfed.records.codec import load
 
-__all__ = ["Observation", "diagnose", "load", "observe"]
+__all__ = ["Observation", "diagnose", "load", "observe", "render"]
 
 _HOME = {
     "Observation": "wellfed._api",
     "diagnose": "wellfed._api",
     "load": "wellfed.records.codec",
     "observe": "wellfed._api",
+    "render": "wellfed._api",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from wellfed._attach import Limits, Observation
 from wellfed.records import Report
 
-__all__ = ["Observation", "diagnose", "observe"]
+__all__ = ["Observation", "diagnose", "observe", "render"]
 
 
 def observe() -> Observation:
@@ -17,7 +17,7 @@ def observe() -> Observation:
     Examples:
         >>> with wellfed.observe() as seen:  # doctest: +SKIP
         ...     train()
-        >>> print(seen.diagnose().verdict.headline)  # doctest: +SKIP
+        >>> print(wellfed.render(seen.diagnose()))  # doctest: +SKIP
     """
     return Observation(Limits(full=True))
 
@@ -55,3 +55,16 @@ def _epoch(loader: Any, step: Callable[[Any], object] | None) -> int:
         if step is not None:
             step(batch)
     return batches
+
+
+def render(report: Report, *, width: int = 80, color: bool = False) -> str:
+    """The report as the card that the command line prints.
+
+    Args:
+        report: from `diagnose`, or from `wellfed.load`.
+        width: columns of the page, at least 48.
+        color: whether to write ANSI colours.
+    """
+    from wellfed._report.text import render_text
+
+    return render_text(report, width=width, color=color)

@@ -74,7 +74,7 @@ def test_wellfed_hides_no_module_of_the_script(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "way", ["message", "code", "cause", "recurse", "hooked", "own_interrupt", "import"]
+    "way", ["message", "code", "cause", "hooked", "own_interrupt", "import"]
 )
 def test_a_script_fails_as_it_does_in_python(folder: Path, way: str) -> None:
     script = str(SCRIPTS / "failing.py")

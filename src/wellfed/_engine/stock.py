@@ -29,7 +29,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, _utils
 from torch.utils.data import dataloader as torch_loader
 
@@ -406,7 +405,7 @@ def read_plan(loader: Any) -> Plan:
     return Plan(
         workers=workers,
         prefetch=loader.prefetch_factor if workers else None,
-        pin_memory=bool(loader.pin_memory) and torch.accelerator.is_available(),
+        pin_memory=bool(loader.pin_memory),
         persistent=bool(loader.persistent_workers),
         in_order=bool(getattr(loader, "in_order", True)),
         start_method=method,

@@ -8,6 +8,7 @@ The verdict is the finding that costs most; among findings that cost about the s
 specific. Without enough evidence, or in too much noise, there is a verdict that says so.
 """
 
+import msgspec
 import numpy as np
 
 from wellfed._insight.abstain import not_enough_evidence, too_noisy
@@ -30,7 +31,7 @@ from wellfed.records import (
 )
 from wellfed.records.amounts import gain
 
-__all__ = ["diagnose", "judge"]
+__all__ = ["build_case", "diagnose", "judge"]
 
 # Costs within so much of the largest count as the same: the rules' order decides.
 ABOUT_THE_SAME = 0.7
@@ -48,19 +49,21 @@ def diagnose(
         rng: resamples the measured times in forecasts; the verdict depends on it only within
             the intervals it states.
     """
-    stats, ledger = summarise(trace), account(trace)
+    case = build_case(machine, workload, trace, rng)
+    if case is None:
+        return None, account(trace), not_enough_evidence(len(trace.spans))
+    return case.stats, case.ledger, judge(case)
+
+
+def build_case(
+    machine: Machine, workload: Workload, trace: Trace, rng: np.random.Generator
+) -> Case | None:
+    """All that a rule may look at; None if the trace shows not one whole step."""
+    stats = summarise(trace)
     if stats is None:
-        return None, ledger, not_enough_evidence(len(trace.spans))
-    case = Case(machine=machine, workload=workload, trace=trace, stats=stats, ledger=ledger)
-    case = Case(
-        machine=machine,
-        workload=workload,
-        trace=trace,
-        stats=stats,
-        ledger=ledger,
-        forecasts=forecasts(case, rng),
-    )
-    return stats, ledger, judge(case)
+        return None
+    case = Case(machine=machine, workload=workload, trace=trace, stats=stats, ledger=account(trace))
+    return msgspec.structs.replace(case, forecasts=forecasts(case, rng))
 
 
 def judge(case: Case) -> Verdict:

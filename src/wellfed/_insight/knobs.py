@@ -77,7 +77,10 @@ def _prefetch(case: Case) -> Knob:
 def _pin(case: Case) -> Knob:
     now = str(case.plan.pin_memory)
     if not case.machine.gpus.value:
-        why = "there is no accelerator to copy to: pinning does nothing here"
+        why = (
+            "there is no accelerator to copy to: it does nothing here; with one, it helps only "
+            "together with .to(device, non_blocking=True)"
+        )
         return Knob(name="pin_memory", now=now, best="False", gain=NOTHING, sentence=why)
     if case.plan.pin_memory:
         why = "keep it; it only pays where the loop copies with .to(device, non_blocking=True)"

@@ -83,6 +83,8 @@ class Demand(NamedTuple):
     """Seconds of the trainer's process to take it."""
     pinning_s: float
     """Seconds to pin it, if the plan pins."""
+    pins: bool
+    """Whether `pin_memory=True` does anything here: torch ignores it without an accelerator."""
     step_off_s: Floats
     """Seconds of the trainer's step that need no CPU (a GPU works, or nothing does)."""
     step_cpu_s: Floats
@@ -133,6 +135,7 @@ def demand_of(case: Case, transport: Transport) -> Demand | None:
         step_cpu_s=step * min(1.0, step_load) * speed / shortage,
         # A step that was short of cores used fewer than it wanted.
         step_cores=max(1.0, step_load * shortage) if step_load > 1 else 1.0,
+        pins="pin" in case.stats.stages or case.trace.device != "cpu",
         cores=cores,
         **_way_out(case, spans, transport),
     )
@@ -170,6 +173,7 @@ def _deliver_at(
 ) -> tuple[Delivery, float]:
     """The delivery when CPU time is stretched by that much, and the cores it keeps busy."""
     stretch = shortage / speed
+    pins = plan.pin_memory and demand.pins
     cpu_s = demand.fetch_cpu_s[places] + (demand.sending_s if plan.workers else 0.0)
     receive_s = demand.receiving_s * stretch if plan.workers else 0.0
     delivery = deliver(
@@ -177,8 +181,8 @@ def _deliver_at(
         demand.step_off_s[places] + demand.step_cpu_s[places] * stretch,
         workers=plan.workers,
         prefetch=prefetch_of(plan),
-        receive_s=receive_s + (demand.pinning_s if plan.pin_memory else 0.0),
-        pin=plan.pin_memory,
+        receive_s=receive_s + (demand.pinning_s if pins else 0.0),
+        pin=pins,
         in_order=plan.in_order,
     )
     return delivery, demand.work_s(plan) / speed / float(delivery.period_s.mean())
@@ -201,6 +205,5 @@ def _way_out(case: Case, spans: list[Span], transport: Transport) -> dict[str, f
     if "pin" in stages:
         pinning_s = stages["pin"].wall_s.value
     else:
-        # Without an accelerator torch ignores pin_memory.
-        pinning_s = payload_bytes * transport.pin_per_byte_s if case.trace.device != "cpu" else 0.0
+        pinning_s = payload_bytes * transport.pin_per_byte_s
     return {"sending_s": sending_s, "receiving_s": receiving_s, "pinning_s": pinning_s}

@@ -26,6 +26,10 @@ class Report(Record, frozen=True, kw_only=True):
     unread: tuple[str, ...] = ()
     """Facts and signals that could not be read, one sentence each."""
 
+    def __str__(self) -> str:
+        """The verdict in one line; `wellfed.render(report)` is the whole card."""
+        return f"{self.verdict.name}: {self.verdict.headline}"
+
     def save(self, path: str) -> None:
         """Write the report to `path` as JSON; gzip-compressed if the name ends in ".gz".
 

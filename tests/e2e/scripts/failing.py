@@ -10,10 +10,6 @@ def cause() -> None:
         raise ValueError("chained") from error
 
 
-def recurse() -> None:
-    recurse()
-
-
 class OwnInterrupt(BaseException):
     """Not an Exception."""
 
@@ -32,7 +28,6 @@ ways = {
     "nothing": lambda: sys.exit(None),
     "code": lambda: sys.exit(300),
     "cause": cause,
-    "recurse": recurse,
     "hooked": hooked,
     "own_interrupt": own_interrupt,
     "import": lambda: __import__("not_installed_anywhere"),

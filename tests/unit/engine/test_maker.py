@@ -5,6 +5,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -315,7 +316,7 @@ def test_native_threads_cpu_does_not_count_the_feeder(
 # -- files
 
 
-def test_opened_files_are_noted_once_and_only_during_a_fetch(tmp_path: Any) -> None:
+def test_opened_files_are_noted_once_and_only_during_a_fetch(tmp_path: Path) -> None:
     opened = OpenedFiles()
     opened.hook()
     opened.hook()

@@ -53,14 +53,7 @@ def in_memory_overhead(case: Case) -> Finding | None:
         evidence=(
             waiting(case),
             _sample(case),
-            Evidence(
-                text=f"a step of {duration(case.stats.period_s.value)} would take "
-                f"{duration(case.stats.period_s.value / alone.gain.value)} without workers"
-                + (" (timed after the run)" if measured else ""),
-                value=alone.gain.value,
-                low=alone.gain.low,
-                high=alone.gain.high,
-            ),
+            *_timed_alone(case, alone.gain),
         ),
         cost_share=_cost(alone.gain),
         remedies=(
@@ -290,6 +283,15 @@ def _moves(case: Case) -> tuple[Evidence, ...]:
             "of that time",
         ),
     )
+
+
+def _timed_alone(case: Case, faster: Estimate) -> tuple[Evidence, ...]:
+    """What the trial without workers showed, where there was one."""
+    trial = case.workload.inline_batch_s
+    if trial is None or trial.value is None:
+        return ()
+    text = f"without workers a batch is made in {duration(trial.value)} (timed after the run)"
+    return (Evidence(text=text, value=faster.value, low=faster.low, high=faster.high),)
 
 
 def _cost(faster: Estimate) -> Estimate:

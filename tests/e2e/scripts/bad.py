@@ -1,0 +1,35 @@
+"""Goes wrong in the way that its argument names."""
+
+import os
+import sys
+
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+
+class Dying(Dataset):
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index == 90:
+            os._exit(9)
+        return torch.zeros(2)
+
+
+def train(loader: DataLoader, most: int = 1000) -> None:
+    for number, batch in enumerate(loader):
+        if number == most:
+            raise ArithmeticError("the loss is not a number")
+
+
+if __name__ == "__main__":
+    way = sys.argv[1]
+    if way == "empty":
+        train(DataLoader(TensorDataset(torch.empty(0))))  # empty
+    elif way == "raises":
+        train(DataLoader(TensorDataset(torch.zeros(200, 2)), batch_size=2), most=60)  # raises
+    elif way == "raises at once":
+        train(DataLoader(TensorDataset(torch.zeros(200, 2))), most=0)
+    elif way == "worker dies":
+        train(DataLoader(Dying(), num_workers=1))  # worker dies
