@@ -29,18 +29,18 @@ class Ran(NamedTuple):
         return load(self.file)
 
 
-def environment(**more: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One thread for each process: the tests run on few cores."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def run(command: list[str], cwd: Path, file: Path | None = None, **env: str) -> Ran:
+def run(command: list[str], cwd: Path, file: Path | None = None) -> Ran:
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment(**env),
+        env=environment(),
         timeout=PATIENCE_S,
         check=False,
     )
@@ -61,14 +61,14 @@ def command_of(folder: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "wellfed", "diagnose", *options, *words]
 
 
-def diagnose(folder: Path, *words: str, **env: str) -> Ran:
+def diagnose(folder: Path, *words: str) -> Ran:
     """`wellfed diagnose --json ... words`, run in that folder."""
-    return run(command_of(folder, *words), folder, folder / "report.json", **env)
+    return run(command_of(folder, *words), folder, folder / "report.json")
 
 
-def python(folder: Path, *words: str, **env: str) -> Ran:
+def python(folder: Path, *words: str) -> Ran:
     """`python words`, run in that folder."""
-    return run([sys.executable, *words], folder, **env)
+    return run([sys.executable, *words], folder)
 
 
 def line_marked(file: str | Path, mark: str = "# here") -> str:

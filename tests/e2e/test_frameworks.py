@@ -36,7 +36,6 @@ def test_accelerate(tmp_path: Path) -> None:
 
     trace = check(diagnose(tmp_path, "--steps", "50", str(script)), script, workers=1)
 
-    assert trace.loader == "accelerate.data_loader.DataLoaderShard"
     assert len(trace.spans) == 50
     assert trace.ended_because == "stopped"
 
@@ -67,7 +66,8 @@ def stateful(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
     folder = tmp_path_factory.mktemp("stateful")
     ran = python(folder, str(SCRIPTS / "stateful.py"), str(folder))
 
-    assert (ran.code, ran.said) == (0, "")
+    assert ran.code == 0, ran
+    assert "Traceback" not in ran.said
     return {file.stem: load(file).trace for file in folder.glob("*.json")}
 
 

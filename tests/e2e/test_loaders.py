@@ -220,9 +220,7 @@ def test_a_loader_inside_the_dataset_is_another_loader(tmp_path: Path) -> None:
 @pytest.mark.parametrize("persistent", [True, False])
 def test_every_epoch_is_one_of_the_same_loader(tmp_path: Path, persistent: bool) -> None:
     def train() -> int:
-        loader = DataLoader(
-            Numbers(), batch_size=4, num_workers=2, persistent_workers=persistent
-        )
+        loader = DataLoader(Numbers(), batch_size=4, num_workers=2, persistent_workers=persistent)
         return sum(1 for _ in range(3) for _ in loader)
 
     batches, report = watched(tmp_path, train)
@@ -304,9 +302,7 @@ def test_the_report_speaks_of_the_loader_that_takes_longest(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_and_generators_are_those_of_an_unwatched_run(
-    tmp_path: Path, workers: int
-) -> None:
+def test_batches_and_generators_are_those_of_an_unwatched_run(tmp_path: Path, workers: int) -> None:
     def train() -> list[Any]:
         random.seed(1)
         np.random.seed(2)

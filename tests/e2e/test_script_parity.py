@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from runs import SCRIPTS, command_of, diagnose, environment, line_marked, python
 
-from wellfed.records import load
+from wellfed.records import Report, load
 
 
 @pytest.fixture
@@ -51,7 +51,9 @@ def test_a_module_sees_itself_as_python_shows_it(folder: Path, name: str) -> Non
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_a_folder_and_a_zip_file_run_their_main(folder: Path, kind: str) -> None:
-    text = "import sys; print(__name__, __file__, __package__, __spec__.name, sys.argv, sys.path[0])"
+    text = (
+        "import sys; print(__name__, __file__, __package__, __spec__.name, sys.argv, sys.path[0])"
+    )
     if kind == "folder":
         (folder / "app").mkdir()
         (folder / "app/__main__.py").write_text(text)
@@ -73,9 +75,7 @@ def test_wellfed_hides_no_module_of_the_script(folder: Path) -> None:
 # -- how it ends
 
 
-@pytest.mark.parametrize(
-    "way", ["message", "code", "cause", "hooked", "own_interrupt", "import"]
-)
+@pytest.mark.parametrize("way", ["message", "code", "cause", "hooked", "own_interrupt", "import"])
 def test_a_script_fails_as_it_does_in_python(folder: Path, way: str) -> None:
     script = str(SCRIPTS / "failing.py")
 
@@ -135,7 +135,7 @@ def test_ctrl_c_shows_what_is_known_so_far(folder: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its processes
         out, err = process.communicate(timeout=60)
 
-    report = load(folder / "report.json")
+    report: Report = load(folder / "report.json")
     assert process.returncode in (0, 3)
     assert process.returncode != -signal.SIGINT
     assert "interrupted; this is what is known so far" in err

@@ -72,9 +72,14 @@ def test_a_script_that_swallows_everything_is_told_again(loader: "DataLoader[Any
 
 def test_exceptions_of_the_script_pass(loader: "DataLoader[Any]") -> None:
     seen = Observation(Limits(steps=100))
-    with pytest.raises(ZeroDivisionError), seen:
-        for _ in loader:
-            1 / 0  # noqa: B018
+
+    def train() -> None:
+        with seen:
+            for _ in loader:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
 
     assert seen.ended_because == "raised"
     assert seen.batches == 1

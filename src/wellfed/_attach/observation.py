@@ -80,6 +80,7 @@ class Observation:
         self._orders = orders
         self._folder = ""
         self._pacer = Pacer(limits, self._enough, time.perf_counter_ns)
+        self._group: tuple[int, int, Any] | None = None
         self._agreement: ranks.Agreement | None = None
         self._watch: Watch | None = None
         self._machine: Machine | None = None
@@ -166,6 +167,8 @@ class Observation:
     def _before_next(self, recorder: "Recorder") -> None:
         if not self.at_home:
             return
+        if self._group is None:  # remembered: scripts destroy their group before they end
+            self._group = ranks.group()
         matters = self._matters() or recorder
         pace = self._pacer.step(matters.batches)
         self._show(matters)
@@ -189,11 +192,10 @@ class Observation:
         """Whether to stop now: alone at once, among ranks after the batch that all agree on."""
         if self._limits.full:
             return False
+        if self._group is None:
+            return wants_stop
         if self._agreement is None:
-            found = ranks.group()
-            if found is None:
-                return wants_stop
-            self._agreement = ranks.Agreement(*found)
+            self._agreement = ranks.Agreement(*self._group)
         # Asking costs a message a batch; before the earliest possible stop it is for nothing.
         if not wants_stop and self._pacer.elapsed_s < min(3.0, self._limits.seconds / 2):
             return False
@@ -267,9 +269,9 @@ class Observation:
             failures=tuple(self._watch.failures),
             ended_because=self.ended_because,
         )
-        found = ranks.group()
-        if found is not None:
-            trace = msgspec.structs.replace(trace, rank=found[0], world=found[1])
+        if self._group is not None:
+            rank, world, _ = self._group
+            trace = msgspec.structs.replace(trace, rank=rank, world=world)
         return trace, _survey(matters)
 
     @property

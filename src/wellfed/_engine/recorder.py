@@ -4,10 +4,14 @@ One Recorder a loader (told by the line that built it), one Pass an iterator. Al
 by the thread that iterates; a second thread may at most read a slightly older state.
 """
 
+import inspect
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from wellfed._engine.device import StallClock
 from wellfed._engine.maker import NOTE_FIELDS, Maker, Note
@@ -45,8 +49,10 @@ class Recorder:
         self.site = site
         self.plan = plan
         self.kind = f"{type(loader).__module__}.{type(loader).__qualname__}"
-        self.workload = read_workload(loader)
-        self.in_memory_job = read_job(loader) if self.workload.in_memory else None
+        self.loader = weakref.ref(loader)
+        """The loader that was last iterated, of those built by this line."""
+        self._workload = read_workload(loader)
+        self.in_memory_job = read_job(loader) if self._workload.in_memory else None
         """What is loaded, kept only where fetching some of it again is known to be harmless."""
         self.batches = 0
         self.waited_ns = 0
@@ -82,11 +88,27 @@ class Recorder:
         if mail is not None and mail.paths and len(self.paths) < MOST_PATHS:
             self.paths.update(dict.fromkeys(mail.paths))
 
+    @property
+    def workload(self) -> Workload:
+        """What the loader loads. Asks its dataset for its length: not to be used while it trains.
+
+        A dataset that is gone by now leaves what whole epochs showed.
+        """
+        loader = self.loader()
+        length = _length(loader.dataset) if loader is not None else None
+        batches = _batches_per_epoch(loader, length)
+        if batches is None:
+            whole = (
+                one["batches"] for one in self._epochs if one.get("complete") and one.get("batches")
+            )
+            batches = max(whole, default=None)
+        return msgspec.structs.replace(self._workload, length=length, batches_per_epoch=batches)
+
     def seen(self) -> LoaderSeen:
         """The loader in a line, for the report of another one."""
         return LoaderSeen(
             site=self.site,
-            dataset=self.workload.dataset,
+            dataset=self._workload.dataset,
             workers=self.plan.workers,
             batches=self.batches,
             wait_s=self.waited_ns / 1e9,
@@ -216,19 +238,16 @@ def _epoch(written: dict[str, Any], first: int, zero_ns: int) -> Epoch:
 
 
 def read_workload(loader: Any) -> Workload:
-    """What the loader loads, from its attributes alone: nothing is fetched, iterated or drawn."""
+    """What the loader loads, from its attributes alone: nothing of the user's is called."""
     from torch.utils.data import IterableDataset, default_collate
 
     dataset = loader.dataset
     kind = type(dataset)
-    iterable = isinstance(dataset, IterableDataset)
     return Workload(
         dataset=f"{kind.__module__}.{kind.__qualname__}",
-        style="iterable" if iterable else "map",
-        length=None if iterable else _length(dataset),
+        style="iterable" if isinstance(dataset, IterableDataset) else "map",
         batch_size=loader.batch_size,
-        batches_per_epoch=_batches_per_epoch(loader, None if iterable else _length(dataset)),
-        batched_fetch=bool(getattr(dataset, "__getitems__", None)),
+        batched_fetch=inspect.getattr_static(dataset, "__getitems__", None) is not None,
         in_memory=in_memory(dataset),
         default_collate=loader.collate_fn is default_collate,
     )
@@ -261,17 +280,21 @@ def _batches_per_epoch(loader: Any, length: int | None) -> int | None:
     """Batches in an epoch where torch's own samplers decide it; a user's sampler is not asked."""
     from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 
-    if length is None or type(loader.batch_sampler) is not BatchSampler:
+    # Not the loader's own batch_size, which is None where it was handed a BatchSampler.
+    batches = loader.batch_sampler if loader is not None else None
+    if length is None or type(batches) is not BatchSampler:
         return None
-    if type(loader.sampler) not in (RandomSampler, SequentialSampler):
+    if type(batches.sampler) not in (RandomSampler, SequentialSampler):
         return None
-    if loader.drop_last:
-        return length // int(loader.batch_size)
-    return -(-length // int(loader.batch_size))
+    return length // batches.batch_size if batches.drop_last else -(-length // batches.batch_size)
 
 
-def _length(sized: Any) -> int | None:
+def _length(dataset: Any) -> int | None:
+    from torch.utils.data import IterableDataset
+
+    if isinstance(dataset, IterableDataset):
+        return None
     try:
-        return len(sized)
-    except (TypeError, NotImplementedError):
+        return len(dataset)
+    except Exception:  # a user's own: whatever it raises, its length is not known
         return None

@@ -201,9 +201,12 @@ class Watch:
         else:  # unpickled or copied: told by the line that iterates it
             site, chain = self._remember_site(loader)
         key = (type(loader), type(loader.dataset), str(site), chain, loader.num_workers)
-        if key not in self.recorders:
-            self.recorders[key] = Recorder(site, loader, read_plan(loader), self._clock)
-        return self.recorders[key]
+        recorder = self.recorders.get(key)
+        if recorder is None:
+            recorder = Recorder(site, loader, read_plan(loader), self._clock)
+            self.recorders[key] = recorder
+        recorder.loader = weakref.ref(loader)
+        return recorder
 
     def _process_start(self, original: Callable[..., None], process: Any) -> None:
         if self._blind():

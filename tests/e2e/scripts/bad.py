@@ -18,7 +18,7 @@ class Dying(Dataset):
 
 
 def train(loader: DataLoader, most: int = 1000) -> None:
-    for number, batch in enumerate(loader):
+    for number, _ in enumerate(loader):
         if number == most:
             raise ArithmeticError("the loss is not a number")
 

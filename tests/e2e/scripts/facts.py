@@ -1,6 +1,5 @@
 """Prints what a script sees of itself, then leaves with a code of its own. Needs no torch."""
 
-import __main__
 import atexit
 import inspect
 import json
@@ -9,6 +8,8 @@ import sys
 from pathlib import Path
 
 import neighbour
+
+import __main__
 
 
 class Local:

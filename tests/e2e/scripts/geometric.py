@@ -8,6 +8,6 @@ graphs = [
     Data(x=torch.randn(4, 2), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]])) for _ in range(32)
 ]
 loader = DataLoader(graphs, batch_size=4, num_workers=2)  # here
-for epoch in range(5):
+for _ in range(5):
     for batch in loader:
         assert batch.num_graphs == 4

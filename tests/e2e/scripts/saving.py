@@ -19,7 +19,7 @@ def logging():
 def train(loader: DataLoader) -> None:
     try:
         with logging():
-            for epoch in range(1000):
+            for _ in range(1000):
                 for (batch,) in loader:
                     batch.sum().item()
     except KeyboardInterrupt:

@@ -32,10 +32,6 @@ class Slotted:
 class Hostile:
     """Nothing of it may be asked for."""
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        raise RuntimeError
-
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError
 
@@ -84,9 +80,7 @@ class Lazy(UserDict[str, Any]):
         (torch.zeros(4, device="meta"), 1, 16, 0),
     ],
 )
-def test_every_kind_is_counted(
-    batch: Any, tensors: int, payload_bytes: int, objects: int
-) -> None:
+def test_every_kind_is_counted(batch: Any, tensors: int, payload_bytes: int, objects: int) -> None:
     assert look(batch) == (tensors, payload_bytes, objects)
 
 
@@ -134,7 +128,8 @@ def test_a_tensor_of_a_users_own_type_is_not_called() -> None:
             cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             calls.append(func)
-            return super().__torch_function__(func, types, args, kwargs or {})
+            parent: Any = super()
+            return parent.__torch_function__(func, types, args, kwargs or {})
 
     batch = torch.zeros(4).as_subclass(Telling)
     calls.clear()

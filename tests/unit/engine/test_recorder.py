@@ -34,9 +34,12 @@ def recorder(clock: FakeClock) -> Recorder:
     return recorder_of(clock, workers=2)
 
 
+LOADER: DataLoader[Any] = DataLoader(TinyItems(length=64), batch_size=4)
+
+
 def recorder_of(clock: FakeClock, workers: int) -> Recorder:
     plan = Plan(workers=workers, prefetch=2 if workers else None)
-    return Recorder(None, DataLoader(TinyItems(length=64), batch_size=4), plan, clock)
+    return Recorder(None, LOADER, plan, clock)
 
 
 def arrive(one: Pass, number: int, **fields: Any) -> None:
@@ -268,12 +271,41 @@ ROWS = TensorDataset(torch.zeros(10, 2))
     ],
     ids=["whole", "drop_last", "random", "users_sampler", "iterable"],
 )
-def test_a_workload_is_read_and_nothing_is_asked_of_the_user(
+def test_a_workload_is_read_and_no_sampler_of_the_users_is_asked(
     loader: DataLoader[Any], expected: tuple[Any, ...]
 ) -> None:
-    found = read_workload(loader)
+    found = Recorder(None, loader, Plan()).workload
 
     assert expected == (found.style, found.length, found.batches_per_epoch, found.in_memory)
+
+
+class Telling(TinyItems):
+    """Fails where it is asked for anything."""
+
+    def __len__(self) -> int:
+        raise AssertionError("its length was asked for")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+
+def test_a_dataset_is_asked_for_nothing_while_it_is_read() -> None:
+    found = read_workload(DataLoader(Telling(), sampler=Users()))
+
+    assert not found.batched_fetch
+    assert found.length is None
+
+
+def test_the_length_of_a_dataset_that_is_gone_shows_in_whole_epochs(clock: FakeClock) -> None:
+    recorder = Recorder(None, DataLoader(TinyItems(length=64)), Plan(), clock)
+    for batches, complete in ((3, True), (5, False)):
+        one = recorder.begin(clock())
+        for number in range(batches):
+            deliver(one, clock, number)
+        one.end(clock(), complete=complete)
+
+    assert recorder.loader() is None
+    assert (recorder.workload.length, recorder.workload.batches_per_epoch) == (None, 3)
 
 
 def test_only_torchs_own_tensors_count_as_in_memory() -> None:

@@ -168,14 +168,14 @@ class Bad(TinyItems):
 
 
 def raised_in_fetch(maker: Maker | None) -> ExceptionWrapper:
-    fetcher = _MapDatasetFetcher(Bad(), True, list, False)
+    fetcher: Any = _MapDatasetFetcher(Bad(), True, list, False)
     try:
         if maker is None:
             fetcher.fetch([3])
         else:
             maker.fetch(_MapDatasetFetcher.fetch, fetcher, [3])
     except ValueError:
-        return ExceptionWrapper(where="in DataLoader worker process 0")
+        return ExceptionWrapper(where="in DataLoader worker process 0")  # type: ignore[no-untyped-call]
     raise AssertionError
 
 

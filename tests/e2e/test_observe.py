@@ -111,10 +111,15 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: Any, workers: int) 
 def test_an_exception_passes_and_what_was_seen_is_known() -> None:
     seen = wellfed.observe()
     before = replaced()
-    with pytest.raises(ZeroDivisionError), seen:
-        for number, _ in enumerate(tensors()):
-            if number == 20:
-                1 / 0  # noqa: B018
+
+    def train() -> None:
+        with seen:
+            for number, _ in enumerate(tensors()):
+                if number == 20:
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
 
     report = seen.diagnose()
     assert report.trace.ended_because == "raised"
@@ -159,7 +164,7 @@ def test_no_loader_is_no_verdict() -> None:
     with wellfed.observe() as seen:
         pass
 
-    with pytest.raises(NoVerdict, match="no torch.utils.data.DataLoader was iterated"):
+    with pytest.raises(NoVerdict, match=r"no torch\.utils\.data\.DataLoader was iterated"):
         seen.diagnose()
 
 
@@ -167,7 +172,7 @@ def test_no_loader_is_no_verdict() -> None:
 
 
 def test_a_loader_is_diagnosed_with_its_step() -> None:
-    batches = []
+    batches: list[Any] = []
     before = replaced()
 
     report = wellfed.diagnose(tensors(), batches.append, seconds=0.5)  # handed over
@@ -203,12 +208,12 @@ def test_a_stream_that_runs_only_once_is_diagnosed() -> None:
 def test_an_empty_dataset_is_no_verdict() -> None:
     empty = DataLoader(TensorDataset(torch.empty(0)))
 
-    with pytest.raises(NoVerdict, match=r"test_door.py:\d+ gave 0 batches"):
+    with pytest.raises(NoVerdict, match=r"test_observe.py:\d+ gave 0 batches"):
         wellfed.diagnose(empty)
 
 
 def test_something_else_than_a_loader_is_no_verdict() -> None:
-    with pytest.raises(NoVerdict, match="no torch.utils.data.DataLoader was iterated"):
+    with pytest.raises(NoVerdict, match=r"no torch\.utils\.data\.DataLoader was iterated"):
         wellfed.diagnose([1, 2, 3])
 
 
