@@ -50,8 +50,9 @@ def run_demo(
         card(before)
         remedy = first_remedy(before)
         if remedy is None or remedy.plan is None:
-            tell("wellfed: no setting of the loader would gain here, so there is nothing to apply.")
-            return 0
+            why = before.verdict.abstains or "no setting of the loader would gain here."
+            tell(f"wellfed: there is nothing to apply: {why}")
+            return 3 if before.verdict.abstains else 0
         options = as_options(remedy.plan)
         tell(f"wellfed: applying the remedy: train_images.py {' '.join(options)}")
         after = _diagnosed(examples, [*data, *options], Path(reports) / "after.json", seconds, tell)

@@ -223,7 +223,7 @@ SCENARIOS: dict[str, Scenario] = {
     "big_batches": Scenario(
         verdict="transport_bytes",
         loader=lambda _: DataLoader(BigTensors(4_000_000), batch_size=8, num_workers=2),
-        step=touch,
+        step=wait(0.001),
     ),
     "many_tensors": Scenario(
         verdict="transport_objects",

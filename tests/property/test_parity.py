@@ -3,7 +3,7 @@
 import pickle
 import random
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Case:
     pin: bool = False
     leave_after: int | None = None
     """Batches after which the loop is left, in each epoch."""
+
+    def __str__(self) -> str:
+        changed = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ",".join(f"{k}={v}" for k, v in changed.items() if v != getattr(Case, k))
 
     def loader(self) -> DataLoader[Any]:
         options: dict[str, Any] = {

@@ -23,8 +23,8 @@ def not_enough_evidence(batches: int, case: Case | None = None) -> Verdict:
     """WF902: nothing can be said from so few batches, or no rule knows what was seen."""
     if case is None or batches < FEWEST_BATCHES:
         why = (
-            f"only {batches} batches were seen, and {FEWEST_BATCHES} in steady state are needed. "
-            "Let it run longer: --seconds 120, or --full."
+            f"only {batches} batches were seen in steady state, and {FEWEST_BATCHES} are needed. "
+            "Watch more of them: a longer run, --seconds or --steps."
         )
     else:
         why = (
@@ -44,7 +44,7 @@ def too_noisy(case: Case, findings: tuple[Finding, ...]) -> Verdict | None:
     if points > WAIT_POINTS and lost.low < 2 * points:
         why = (
             f"the share of waiting is only known as {share(lost.low)} to {share(lost.high)}. "
-            "Watch longer (--seconds 120), or when the machine is quieter."
+            "Watch longer, or when the machine is quieter."
         )
     elif findings and findings[0].name in OF_CPU and near > NEIGHBOURS * usable_cores(case):
         why = (

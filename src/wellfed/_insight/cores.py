@@ -3,8 +3,8 @@
     speed      cores that are busy slow each other down (SMT siblings, memory bandwidth, clocks)
     shortage   more threads want to run than there are cores, so each waits for its turn
 
-Speed shows as more CPU seconds for the same work, shortage as run-queue time (model.md, 6.2:
-gamma and kappa).
+Speed shows as more CPU seconds for the same work, shortage as run-queue time: gamma and kappa of
+docs/explanation/model.md.
 """
 
 import math

@@ -15,10 +15,9 @@ from wellfed._insight.abstain import not_enough_evidence, too_noisy
 from wellfed._insight.knobs import knobs
 from wellfed._insight.ledger import account
 from wellfed._insight.outlook import forecasts
-from wellfed._insight.predict import ceiling
 from wellfed._insight.rules import RULES
 from wellfed._insight.stats import summarise
-from wellfed._insight.supply import lost_share
+from wellfed._insight.supply import SIGNIFICANT, ceiling
 from wellfed.records import (
     Case,
     Finding,
@@ -80,8 +79,8 @@ def judge(case: Case) -> Verdict:
         headline=_headline(bound),
         findings=findings,
         knobs=knobs(case),
-        ceiling=ceiling(case.stats),
-        confidence=_confidence(case, findings),
+        ceiling=ceiling(case),
+        confidence=_confidence(findings),
     )
 
 
@@ -105,18 +104,16 @@ def _headline(bound: Finding) -> str:
     return f"{bound.sentence} {best.change}: {gain(best.gain.value)} {how}."
 
 
-def _confidence(case: Case, findings: tuple[Finding, ...]) -> float:
-    """How likely the named resource is the right one.
+def _confidence(findings: tuple[Finding, ...]) -> float:
+    """How clearly the evidence points to the binding finding: a score from 0.5 to 0.99.
 
-    The product of two shares: how far the loss is from being none (or, for a loader that keeps
-    up, from mattering), in widths of its interval; and how much the binding finding outweighs
-    the next one of another kind.
+    The product of two shares: how far its cost is from the threshold of mattering, in widths of
+    its interval; and how much it outweighs the next finding of another group.
     """
-    bound, lost = findings[0], lost_share(case)
-    half = max(1e-3, (lost.high - lost.low) / 2)
-    apart = min(1.0, abs(lost.value - 0.05) / half) if bound.cost_share.value else 1.0
+    bound = findings[0]
+    cost = bound.cost_share
+    half = max(1e-3, (cost.high - cost.low) / 2)
+    apart = min(1.0, abs(cost.value - SIGNIFICANT) / half)
     others = [one.cost_share.value for one in findings[1:] if one.code[:3] != bound.code[:3]]
-    rival = max(others, default=0.0)
-    mine = bound.cost_share.value
-    outweighs = 1.0 if mine <= rival or not rival else 1 - 0.5 * rival / mine
-    return round(0.5 + 0.5 * apart * outweighs * 0.98, 2)
+    rival = min(1.0, max(others, default=0.0) / cost.value) if cost.value else 0.0
+    return round(0.5 + 0.49 * apart * (1 - 0.5 * rival), 2)

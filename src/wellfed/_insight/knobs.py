@@ -2,7 +2,7 @@
 
 import msgspec
 
-from wellfed._insight.supply import best_workers, forecast, startup_share, waits
+from wellfed._insight.supply import best_workers, forecast, respawn_share, waits
 from wellfed.records import Case, Estimate, Knob
 from wellfed.records.amounts import share
 
@@ -76,9 +76,9 @@ def _prefetch(case: Case) -> Knob:
 
 def _pin(case: Case) -> Knob:
     now = str(case.plan.pin_memory)
-    if not case.machine.gpus.value:
+    if case.trace.device == "cpu":
         why = (
-            "there is no accelerator to copy to: it does nothing here; with one, it helps only "
+            "no accelerator was in use, and without one it does nothing; with one, it helps only "
             "together with .to(device, non_blocking=True)"
         )
         return Knob(name="pin_memory", now=now, best="False", gain=NOTHING, sentence=why)
@@ -102,7 +102,7 @@ def _persistent(case: Case) -> Knob:
     if plan.persistent or kept is None:
         why = "workers are kept already" if plan.persistent else "only one epoch was seen to start"
         return Knob(name="persistent_workers", now=now, best=now, gain=NOTHING, sentence=why)
-    why = f"starting workers takes {share(startup_share(case))} of an epoch"
+    why = f"starting workers takes {share(respawn_share(case))} of an epoch"
     best = "True" if kept.gain.value > 1.01 else now
     return Knob(name="persistent_workers", now=now, best=best, gain=kept.gain, sentence=why)
 

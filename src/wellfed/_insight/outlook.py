@@ -5,8 +5,8 @@ import numpy as np
 
 from wellfed._insight.estimate import divide, scale
 from wellfed._insight.pipeline import Transport, demand_of
-from wellfed._insight.predict import epoch_seconds, predict_period, speedup, worker_curve
-from wellfed._insight.supply import stage_s, usable_cores
+from wellfed._insight.predict import predict_period, speedup, worker_curve
+from wellfed._insight.supply import ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
 __all__ = ["forecasts"]
@@ -81,23 +81,38 @@ def _step_alone_s(case: Case) -> float:
 
 
 def _persistent(case: Case) -> list[Forecast]:
-    plan, stats = case.plan, case.stats
-    batches = case.workload.batches_per_epoch
-    respawned = [epoch for epoch in case.trace.epochs if epoch.started_workers]
-    if plan.persistent or len(respawned) < 2 or not batches or stats.startup_s is None:
+    """Workers that stay, where epochs were seen to start them anew: over a whole epoch."""
+    epoch_s, saved_s = case.stats.epoch_s, respawn_s(case)
+    if epoch_s is None or not saved_s:
         return []
-    now = epoch_seconds(case, plan, stats.period_s, batches)
-    if stats.epoch_s is not None:
-        now = Estimate(value=stats.epoch_s, low=0.95 * stats.epoch_s, high=1.05 * stats.epoch_s)
-    kept = msgspec.structs.replace(plan, persistent=True)
-    saved_s = max(0.0, stats.startup_s.value - stage_s(case, "fetch")) + stats.shutdown_s
-    then_s = max(1e-9, now.value - saved_s)
+    kept = msgspec.structs.replace(case.plan, persistent=True)
+    # Epochs are few: each is taken to be known within a twentieth.
+    now = Estimate(value=epoch_s, low=0.95 * epoch_s, high=1.05 * epoch_s)
+    then_s = max(1e-9, epoch_s - saved_s)
     then = Estimate(value=then_s, low=0.95 * then_s, high=1.05 * then_s)
     return [_forecast(case, kept, divide(now, then))]
 
 
 def _forecast(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+    if case.stats.device_stall_share is not None and not plan.persistent:
+        # What the device never waited for cannot be won: the model knows the host's waits only.
+        gain = _at_most(gain, ceiling(case))
     batch = (case.stats.payload_bytes or 0.0) + (case.stats.message_bytes or 0.0)
-    more = (plan.workers - case.plan.workers) * WORKER_BYTES
+    more = (plan.workers - case.plan.workers) * _worker_bytes(case)
     more += (plan.depth - case.plan.depth) * batch
     return Forecast(plan=plan, gain=gain, memory_bytes=int(more))
+
+
+def _at_most(gain: Estimate, most: Estimate) -> Estimate:
+    return Estimate(
+        value=min(gain.value, most.value),
+        low=min(gain.low, most.low),
+        high=min(gain.high, most.high),
+        n=gain.n,
+    )
+
+
+def _worker_bytes(case: Case) -> float:
+    """Memory of one worker: as measured, shared pages divided, where workers ran."""
+    measured = case.stats.gauges.get("workers_pss_bytes", 0.0)
+    return measured / case.plan.workers if measured and case.plan.workers else WORKER_BYTES

@@ -14,16 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from wellfed._insight.estimate import add, divide, scale, widen
+from wellfed._insight.estimate import divide, widen
 from wellfed._insight.pipeline import Demand, Transport, demand_of, play, prefetch_of
 from wellfed.records import Case, Estimate, Plan, StageStats
 
 __all__ = [
     "Transport",
-    "best_workers",
-    "ceiling",
-    "epoch_seconds",
-    "model_error",
     "predict_period",
     "speedup",
     "worker_curve",
@@ -38,7 +34,7 @@ RESAMPLES = 16
 PLAYED = 192
 
 # Relative error of the model between plans, beside what it shows on the plan that ran. An
-# assumption until benchmarks/prediction.py compares predicted and measured periods.
+# assumption; the demonstration compares one prediction with what came of it.
 BASE_ERROR = 0.05
 
 # The plan that ran may explain a factor of two at most; beyond that the model has missed
@@ -47,15 +43,6 @@ _MOST_CORRECTION = 2.0
 
 # A wait below this share of the period is too small to learn a factor from.
 _SMALL_WAIT_SHARE = 0.05
-
-# Plans within 2 % cannot be told apart in a run of a minute: take the one with fewer workers.
-TIE_SHARE = 0.02
-
-# Ends the ceiling of a loop that does nothing but wait, since JSON has no infinity.
-_MOST_CEILING = 1000.0
-
-# Process.start() with fork took 24 to 38 ms a worker in Lightning#19391 (model.md, 6.6).
-START_S_PER_WORKER = 0.030
 
 
 class _Fit(NamedTuple):
@@ -89,12 +76,6 @@ def predict_period(
     return _predict(case, plan, fit) if fit else _unknown(case.stats)
 
 
-def model_error(case: Case, rng: np.random.Generator, transport: Transport | None = None) -> float:
-    """How far the model misses the plan that ran, before correction: 0.1 is 10 % off."""
-    fit = _fit(case, rng, transport or Transport())
-    return fit.error if fit else 1.0
-
-
 def worker_curve(
     case: Case, counts: Sequence[int], rng: np.random.Generator, transport: Transport | None = None
 ) -> list[tuple[Plan, Estimate]]:
@@ -107,67 +88,9 @@ def worker_curve(
     return [(plan, _predict(case, plan, fit) if fit else _unknown(case.stats)) for plan in plans]
 
 
-def best_workers(
-    case: Case, rng: np.random.Generator, up_to: int, transport: Transport | None = None
-) -> tuple[Plan, Estimate]:
-    """The fewest workers, 0 to `up_to`, within 2 % of the best period; with that period."""
-    curve = worker_curve(case, range(up_to + 1), rng, transport)
-    best_s = min(period.value for _, period in curve)
-    return next(point for point in curve if point[1].value <= best_s * (1 + TIE_SHARE))
-
-
 def speedup(now: Estimate, then: Estimate) -> Estimate:
     """New speed over old, from the periods: 2.0 is twice as fast, 1.0 no change."""
     return divide(now, then)
-
-
-def ceiling(stats: StageStats) -> Estimate:
-    """Speed-up if data were free: period over step, 1 / (1 - wait share).
-
-    Ends come from the ends of the wait share, because period and step were measured together.
-    """
-
-    def without(wait_share: float) -> float:
-        return min(_MOST_CEILING, 1 / max(1e-9, 1 - wait_share))
-
-    share = stats.wait_share
-    return Estimate(
-        value=without(share.value),
-        low=without(max(0.0, share.low)),
-        high=without(share.high),
-        n=share.n,
-    )
-
-
-def epoch_seconds(case: Case, plan: Plan, period_s: Estimate, batches: int) -> Estimate:
-    """Seconds of one epoch under a plan, start-up and shutdown included (model.md, 6.6).
-
-    `start * workers + first fetch + batches * period + shutdown`; with persistent workers, or
-    without any, processes are not started anew and it is an epoch after the first.
-
-    Args:
-        case: the run to learn start-up from.
-        plan: the plan of the epoch.
-        period_s: its period, e.g. from `predict_period`.
-        batches: batches in the epoch, 1 or more.
-    """
-    fixed_s = 0.0
-    if plan.workers:
-        fetch = case.stats.stages.get("fetch")
-        fixed_s = fetch.wall_s.value if fetch else 0.0
-        if not plan.persistent:
-            fixed_s += plan.workers * _start_s_per_worker(case) + case.stats.shutdown_s
-    # Start-up was seen once or twice, if at all, and may differ as much under another plan.
-    start = Estimate(value=fixed_s, low=fixed_s / 2, high=fixed_s * 2)
-    return add(scale(period_s, batches), start)
-
-
-def _start_s_per_worker(case: Case) -> float:
-    fresh = [epoch for epoch in case.trace.epochs if epoch.started_workers]
-    if not fresh:
-        return START_S_PER_WORKER
-    spent_ns = sum(epoch.ready_ns - epoch.iter_ns for epoch in fresh)
-    return spent_ns * 1e-9 / sum(epoch.started_workers for epoch in fresh)
 
 
 def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | None:

@@ -61,7 +61,7 @@ def deliver(
     pin: bool = False,
     in_order: bool = True,
 ) -> Delivery:
-    """The times at which one epoch's batches are returned (model.md, section 6.4).
+    """The times at which one epoch's batches are returned (docs/explanation/model.md).
 
     Takes about 2 µs a batch.
 

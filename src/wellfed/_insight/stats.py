@@ -250,12 +250,13 @@ def _shutdown_s(epochs: Sequence[Epoch]) -> float:
 def _epoch_s(epochs: Sequence[Epoch]) -> float | None:
     """Mean seconds of whole epochs, each from its `iter()` to the next one's.
 
-    What the script does between epochs is in it; the last epoch lasts until it ended.
+    What the script does between epochs is in it. An epoch that the script broke off is as long
+    as it made it; the last one counts only if it came to its end.
     """
     whole_ns = [
         (later.iter_ns if later else epoch.ended_ns) - epoch.iter_ns
         for epoch, later in zip_longest(epochs, epochs[1:])
-        if epoch.complete
+        if epoch.complete or later
     ]
     return sum(whole_ns) / len(whole_ns) * 1e-9 if whole_ns else None
 

@@ -7,17 +7,22 @@ from wellfed._insight.estimate import scale
 from wellfed.records import Case, Estimate, Forecast, Plan
 
 __all__ = [
+    "MAKERS_BUSY",
     "SIGNIFICANT",
     "best_workers",
+    "blocked_share",
     "busy_cores",
+    "ceiling",
     "computes",
     "forecast",
     "free_cores",
     "lost_share",
     "makers_busy_share",
     "neighbour_cores",
+    "respawn_s",
+    "respawn_share",
     "stage_s",
-    "startup_share",
+    "unseen_cores",
     "usable_cores",
     "waits",
     "without_workers",
@@ -27,6 +32,13 @@ __all__ = [
 # the same script differ by on a busy machine. (5 % is also where torch's own profiler begins to
 # speak of the loader.)
 SIGNIFICANT = 0.05
+
+# Ends the ceiling of a loop that does nothing but wait, since JSON has no infinity.
+MOST_LOST = 0.999
+
+# Makers are the limit when they fetch nearly all the time; what is missing to 1 is the time they
+# wait for the next request while the trainer is in its step.
+MAKERS_BUSY = 0.75
 
 
 def lost_share(case: Case) -> Estimate:
@@ -53,9 +65,18 @@ def stage_s(case: Case, name: str) -> float:
     return stage.wall_s.value if stage is not None else 0.0
 
 
+def blocked_share(case: Case) -> float:
+    """Share of fetch time in which neither the fetching thread nor another of its process computed.
+
+    A dataset that decodes in threads of its own blocks its fetching thread, and still computes.
+    """
+    stats = case.stats
+    return max(0.0, stats.maker_off_share - stats.native_cpu_share * stats.maker_cpu_share)
+
+
 def computes(case: Case) -> bool:
     """Whether making a batch is mostly computing (or queueing for a core), not being blocked."""
-    return case.stats.maker_off_share < 0.5
+    return blocked_share(case) < 0.5
 
 
 def makers_busy_share(case: Case) -> float:
@@ -71,13 +92,22 @@ def makers_busy_share(case: Case) -> float:
 
 
 def usable_cores(case: Case) -> float:
-    """Cores that this process may use, neighbours left out of account."""
-    return float(case.machine.cpus_usable.value or case.machine.cpus_host.value or 1)
+    """Cores that this process may use: its part of the machine's, if ranks share it."""
+    usable = float(case.machine.cpus_usable.value or case.machine.cpus_host.value or 1)
+    return usable / max(1, case.trace.local_world)
 
 
 def neighbour_cores(case: Case) -> float:
-    """Cores that other people's processes keep busy."""
-    return max(0.0, case.stats.gauges.get("neighbour_busy_cores", 0.0))
+    """Cores of this process's own share that other people's processes keep busy.
+
+    Under a quota the cores beyond it are no loss; other ranks of the same run are no neighbours.
+    """
+    near = case.stats.gauges.get("neighbour_busy_cores", 0.0)
+    near -= busy_cores(case) * (case.trace.local_world - 1)
+    allowed = case.machine.cpus_affinity.value
+    if allowed is not None:
+        near -= allowed - float(case.machine.cpus_usable.value or allowed)
+    return min(usable_cores(case), max(0.0, near))
 
 
 def busy_cores(case: Case) -> float:
@@ -92,23 +122,40 @@ def busy_cores(case: Case) -> float:
     return (making_s + step_s) / period_s
 
 
+def unseen_cores(case: Case) -> float:
+    """Cores kept busy by processes of the run that no span accounts for: decoders, other ranks."""
+    own = case.stats.gauges.get("own_busy_cores")
+    return max(0.0, own - busy_cores(case)) if own is not None else 0.0
+
+
 def free_cores(case: Case) -> float:
     """Usable cores that nobody keeps busy."""
     return max(0.0, usable_cores(case) - busy_cores(case) - neighbour_cores(case))
 
 
-def startup_share(case: Case) -> float:
-    """Share of an epoch spent starting and ending workers, 0 to 1."""
-    stats = case.stats
-    if stats.startup_s is None:
+def ceiling(case: Case) -> Estimate:
+    """Speed-up of the steady step if data were free; 1: the loader costs nothing."""
+    lost = lost_share(case)
+    value, low, high = (1 / (1 - min(MOST_LOST, one)) for one in (lost.value, lost.low, lost.high))
+    return Estimate(value=value, low=low, high=high, n=lost.n)
+
+
+def respawn_s(case: Case) -> float:
+    """Seconds per epoch that starting and ending workers anew costs; 0 if they are not.
+
+    What starts anew with workers that stay, too, is the first fetch, which nothing hides.
+    """
+    stats, plan = case.stats, case.plan
+    respawned = sum(1 for epoch in case.trace.epochs if epoch.started_workers)
+    if plan.persistent or not plan.workers or respawned < 2 or stats.startup_s is None:
         return 0.0
-    epoch_s = stats.epoch_s
-    if epoch_s is None:
-        batches = case.workload.batches_per_epoch
-        if batches is None:
-            return 0.0
-        epoch_s = batches * stats.period_s.value + stats.startup_s.value + stats.shutdown_s
-    return min(1.0, (stats.startup_s.value + stats.shutdown_s) / epoch_s) if epoch_s else 0.0
+    return max(0.0, stats.startup_s.value - stage_s(case, "fetch")) + stats.shutdown_s
+
+
+def respawn_share(case: Case) -> float:
+    """The same as a share of an epoch, 0 to 1."""
+    epoch_s = case.stats.epoch_s
+    return min(1.0, respawn_s(case) / epoch_s) if epoch_s else 0.0
 
 
 def forecast(case: Case, plan: Plan) -> Forecast | None:

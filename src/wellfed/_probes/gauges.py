@@ -7,7 +7,8 @@ which every process of the machine shares. A rate holds for the time since the s
     cpu_busy_cores                  cores          all CPUs of the host, busy time per second
     cpu_core_<i>                    0 to 1         busy share of logical CPU i
     own_busy_cores                  cores          the trainer and all its descendants
-    neighbour_busy_cores            cores          cpu_busy_cores - own_busy_cores
+    neighbour_busy_cores            cores          busy time of the CPUs that the trainer may use,
+                                                   less own_busy_cores
     steal_share                     0 to 1         CPU time that the hypervisor gave to others
     run_queue                       tasks          running or ready to run, the sampler not counted
     disk_read_bytes_per_s[_<dev>]   bytes/s        from block devices: all, or one; cache hits do
@@ -43,7 +44,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -85,6 +86,7 @@ class GaugeSampler:
         self._file = file
         self._control = control
         self._failure = failure
+        self._allowed = _allowed()
         self._owner = os.getpid()
         self._gauges: tuple[Gauge, ...] | None = None
 
@@ -106,7 +108,7 @@ class GaugeSampler:
                 self._file.seek(0)
                 lines = self._file.read().splitlines()
                 self._file.close()
-            self._gauges = _gauges(lines, self._failure)
+            self._gauges = _gauges(lines, self._failure, self._allowed)
         return self._gauges
 
 
@@ -188,7 +190,7 @@ def _reap(pid: int) -> None:
             os.waitpid(pid, 0)
 
 
-def _gauges(lines: Iterable[bytes], failure: str) -> tuple[Gauge, ...]:
+def _gauges(lines: Iterable[bytes], failure: str, allowed: Iterable[int] = ()) -> tuple[Gauge, ...]:
     """The series from what the sampler wrote."""
     hows: dict[str, str] = {}
     series: dict[str, tuple[list[int], list[float]]] = {}
@@ -214,8 +216,14 @@ def _gauges(lines: Iterable[bytes], failure: str) -> tuple[Gauge, ...]:
     ]
     by_name = {gauge.name: gauge for gauge in gauges}
     if {"cpu_busy_cores", "own_busy_cores"} <= by_name.keys():
-        gauges.append(_neighbours(by_name["cpu_busy_cores"], by_name["own_busy_cores"]))
+        shared = _shared_cores(by_name, allowed)
+        gauges.append(_neighbours(shared, by_name["own_busy_cores"]))
     return tuple(sorted(gauges, key=lambda gauge: gauge.name))
+
+
+def _allowed() -> frozenset[int]:
+    """The CPUs of this process's affinity mask; empty where the platform has none."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
 
 def _parse(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, float], dict[str, str]]]:
@@ -225,6 +233,22 @@ def _parse(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, float], dict
         except ValueError:  # the last line of a sampler that was killed
             continue
         yield at_ns, samples, news
+
+
+def _shared_cores(by_name: Mapping[str, Gauge], allowed: Iterable[int]) -> Gauge:
+    """Busy time of the CPUs that the trainer may use; of all of them where that is not known."""
+    host = by_name["cpu_busy_cores"]
+    cores = [by_name.get(f"cpu_core_{core}") for core in allowed]
+    series = [dict(zip(core.at_ns, core.values, strict=True)) for core in cores if core]
+    if not series or len(series) < len(cores):
+        return host
+    common = sorted(set.intersection(*(set(one) for one in series)))
+    return Gauge(
+        name=host.name,
+        how=host.how,
+        at_ns=tuple(common),
+        values=tuple(sum(one[at_ns] for one in series) for at_ns in common),
+    )
 
 
 def _neighbours(busy: Gauge, own: Gauge) -> Gauge:

@@ -39,14 +39,17 @@ def settings(plan: Plan) -> dict[str, str]:
 
 
 def side_effects(remedy: Remedy) -> tuple[str, ...]:
-    """What a remedy does besides being faster; that it changes no sample is worth saying too."""
+    """What a remedy does besides being faster; that a setting changes no sample is worth saying."""
     effects = []
     if remedy.memory_bytes is not None:
         sign = "+" if remedy.memory_bytes > 0 else ""
         effects.append(
             f"RAM {sign}{size(remedy.memory_bytes)}" if remedy.memory_bytes else "no extra RAM"
         )
-    effects.append(remedy.reproducibility or "same samples, same order")
+    if remedy.reproducibility:
+        effects.append(remedy.reproducibility)
+    elif remedy.plan is not None:
+        effects.append("same samples, same order")
     return tuple(effects)
 
 

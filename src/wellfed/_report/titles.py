@@ -27,7 +27,7 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "cold_cache_transient": "Cold files: only this first pass is slow",
         "cache_too_small": "The dataset does not fit in the page cache",
         # the way out of the worker
-        "in_memory_overhead": "The data is in memory: workers cost more than they save",
+        "in_memory_overhead": "Samples so cheap that workers cost more than they save",
         "per_item_overhead": "Python work per sample costs more than the data",
         "per_batch_overhead": "A fixed cost per batch dominates",
         "transport_bytes": "Moving batches out of the workers takes longest",

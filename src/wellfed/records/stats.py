@@ -126,7 +126,8 @@ class Line(Record, frozen=True, kw_only=True):
     """One line of the ledger."""
 
     name: str
-    """startup, wait, fetch, receive, sampler, step, shutdown, other_loaders or other."""
+    """startup, wait, fetch, collate, sampler, receive, pin, step, shutdown, other_loaders or
+    other."""
     seconds: float
 
 

@@ -105,7 +105,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
     objects: int = -1
     """Other Python objects in the batch (strings, numbers, containers)."""
     sample_sum_ns: int = 0
-    """Sum of the samples' durations; 0 where samples are not fetched one by one."""
+    """Sum of the samples' durations; 0 where samples are not fetched one by one, or were not
+    timed in this batch."""
     sample_max_ns: int = 0
     sample_buckets: dict[int, int] = msgspec.field(default_factory=dict)
     """Counts of sample durations by bucket: duration ≈ 2**(bucket / BUCKETS_PER_OCTAVE) ns."""
@@ -205,6 +206,8 @@ class Trace(Record, frozen=True, kw_only=True):
     rank: int = 0
     world: int = 1
     """Ranks of the distributed run."""
+    local_world: int = 1
+    """Ranks of the run on this machine; they share its cores."""
     pid: int = 0
     began_unix_s: float = 0.0
     """Wall-clock time of the trace's zero."""

@@ -84,7 +84,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     ceiling: Estimate | None = None
     """Speed-up if data were free; 1.0: the loader costs nothing."""
     confidence: float = 0.0
-    """Chance that the named resource is the right one, 0 to 1, from the spread of the evidence."""
+    """How clearly the evidence points to the named resource, 0 to 1: a score, not a chance."""
     abstains: str = ""
     """Why there is no verdict; "" if there is one."""
 

@@ -256,7 +256,58 @@ def test_a_batch_is_looked_into_at_first_and_then_now_and_again(
     assert drew == [0, 1]
 
 
-@given(st.lists(st.integers(0, 10**12), max_size=3 * MANY_SAMPLES))
+class Cheap(Slow):
+    """Next to no work: its time is below what watching it closely would cost."""
+
+    def __getitem__(self, index: int) -> int:
+        self.clock.advance(1_000)
+        return 10 * index
+
+
+def closely_watched(maker: Maker, fetcher: Any, batches: int) -> list[int]:
+    closely = []
+    for batch in range(batches):
+        assert fetch(maker, fetcher, BLOCK) == [0, 10, 20, 30]
+        note = noted(maker)
+        assert note["samples"] == 4
+        assert note["fetch_ns"] > 0
+        assert note["minor_faults"] >= 0
+        if note["sample_buckets"]:
+            assert note["sample_sum_ns"] > 0
+            closely.append(batch)
+        else:
+            assert note["sample_sum_ns"] == note["sample_max_ns"] == 0
+        assert (note["read_calls"] >= 0) is bool(note["sample_buckets"])
+    return closely
+
+
+def test_of_cheap_batches_one_in_five_is_watched_closely(maker: Maker, clock: FakeClock) -> None:
+    assert closely_watched(maker, map_fetcher(Cheap(clock)), 21) == [0, 1, 2, 3, 5, 10, 15, 20]
+
+
+def test_batches_that_take_time_are_all_watched_closely(maker: Maker, clock: FakeClock) -> None:
+    assert closely_watched(maker, map_fetcher(Slow(clock)), 21) == list(range(21))
+
+
+def test_samples_of_an_iterator_are_counted_where_they_are_not_timed(maker: Maker) -> None:
+    fetcher = _IterableDatasetFetcher(Counting(30), True, keep, False)
+    counts = []
+    for _ in range(8):
+        fetch(maker, fetcher, BLOCK)
+        counts.append(noted(maker)["samples"])
+
+    assert counts == [4] * 7 + [2]
+
+
+def test_a_fetch_by_rows_counts_its_rows(maker: Maker) -> None:
+    rows: Any = torch.arange(40)
+    fetcher = _MapDatasetFetcher(rows, False, lambda batch: batch, False)
+
+    assert fetch(maker, fetcher, [3, 5]).tolist() == [3, 5]
+    assert noted(maker)["samples"] == 2
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=MANY_SAMPLES + 30))
 def test_each_sample_is_in_the_bucket_nearest_to_it(took_ns: list[int]) -> None:
     counts = _buckets(took_ns)
 
@@ -266,7 +317,7 @@ def test_each_sample_is_in_the_bucket_nearest_to_it(took_ns: list[int]) -> None:
         assert any(abs(exact - bucket) <= 0.5 + 1e-9 for bucket in counts)
 
 
-@given(st.lists(st.integers(0, 10**12), min_size=MANY_SAMPLES, max_size=3 * MANY_SAMPLES))
+@given(st.lists(st.integers(0, 10**12), min_size=MANY_SAMPLES, max_size=MANY_SAMPLES + 30))
 def test_many_samples_are_counted_as_few_are(took_ns: list[int]) -> None:
     singly = [bucket for ns in took_ns for bucket in _buckets([ns])]
 

@@ -1,6 +1,7 @@
 """Every rule has its page, every page its place, and the examples on them run."""
 
 import importlib
+import importlib.util
 import re
 from itertools import islice
 from pathlib import Path
@@ -101,6 +102,26 @@ def test_an_example_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for batch in islice(batches, 2):
         example.step(batch)
+
+
+def test_the_table_of_planted_runs_is_that_of_the_scenarios() -> None:
+    spec = importlib.util.spec_from_file_location("make_tables", DOCS / "make_tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = (DOCS / "explanation" / "accuracy.md").read_text()
+
+    assert tables.page_with(tables.planted_runs(), page) == page, "run: python docs/make_tables.py"
+
+
+def test_what_comments_call_a_section_of_the_model_is_one() -> None:
+    page = (DOCS / "explanation" / "model.md").read_text()
+    sections = set(re.findall(r"^## (.+)$", page, re.MULTILINE))
+    named: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        named |= set(re.findall(r'docs/explanation/model\.md, "([^"]+)"', path.read_text()))
+
+    assert named <= sections
 
 
 def test_what_is_not_built_yet_is_not_promised() -> None:

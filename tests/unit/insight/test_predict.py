@@ -6,14 +6,11 @@ from insight_traces import case_of, machine_of, trace_of
 from wellfed._insight.cores import cores_of
 from wellfed._insight.predict import (
     Transport,
-    best_workers,
-    ceiling,
-    epoch_seconds,
-    model_error,
     predict_period,
     speedup,
     worker_curve,
 )
+from wellfed._insight.supply import ceiling
 from wellfed.records import Case, Estimate, Plan
 
 INLINE = Plan(workers=0)
@@ -146,19 +143,6 @@ def test_going_back_to_no_workers_takes_the_way_out_away() -> None:
     assert seen.value < 0.03
 
 
-def test_the_fewest_workers_within_two_per_cent_are_best() -> None:
-    plan, period = best_workers(inline_case(cores=16), rng(), 10, FREE)
-
-    assert plan.workers in (4, 5)
-    assert period.value == pytest.approx(0.02, rel=0.03)
-
-
-def test_the_best_number_of_workers_may_be_none() -> None:
-    plan, _ = best_workers(inline_case(service_s=0.0001, step_s=0.02), rng(), 6)
-
-    assert plan == INLINE
-
-
 def test_a_curve_of_equal_luck_never_rises_while_cores_are_free() -> None:
     draws = np.random.default_rng(2)
     trace = trace_of(INLINE, draws.lognormal(-3, 0.5, 100), [0.005] * 100)
@@ -167,10 +151,6 @@ def test_a_curve_of_equal_luck_never_rises_while_cores_are_free() -> None:
 
     periods = [period.value for _, period in curve]
     assert sorted(periods, reverse=True) == periods
-
-
-def test_the_model_explains_what_it_made_itself() -> None:
-    assert model_error(inline_case(), rng(), FREE) < 0.01
 
 
 def test_a_run_whose_fetches_were_not_seen_predicts_nothing() -> None:
@@ -185,14 +165,14 @@ def test_a_run_whose_fetches_were_not_seen_predicts_nothing() -> None:
 
 
 def test_the_ceiling_is_period_over_step() -> None:
-    seen = ceiling(inline_case().stats)
+    seen = ceiling(inline_case())
 
     assert seen.value == pytest.approx(5.0)
     assert seen.spread < 1e-9
 
 
 def test_a_loop_that_only_waits_has_a_finite_ceiling() -> None:
-    assert ceiling(inline_case(step_s=0.0).stats).high <= 1000
+    assert ceiling(inline_case(step_s=0.0)).high <= 1000
 
 
 def test_speed_up_is_old_period_over_new() -> None:
@@ -200,19 +180,6 @@ def test_speed_up_is_old_period_over_new() -> None:
         return Estimate(value=value, low=value, high=value)
 
     assert exactly(2.0) == speedup(exactly(0.2), exactly(0.1))
-
-
-def test_persistent_workers_save_their_start_in_every_epoch() -> None:
-    trace = trace_of(workers(4), [0.08] * 60, [0.02] * 60, startup_s=0.4)
-    case = case_of(trace)
-    period_s = case.stats.period_s
-
-    fresh = epoch_seconds(case, workers(4), period_s, batches=60)
-    again = epoch_seconds(case, workers(4, persistent=True), period_s, batches=60)
-    none = epoch_seconds(case, INLINE, period_s, batches=60)
-
-    assert fresh.value - again.value == pytest.approx(0.4)
-    assert again.value - none.value == pytest.approx(0.08)
 
 
 def test_cores_slow_down_in_a_straight_line() -> None:

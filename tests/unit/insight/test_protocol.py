@@ -50,7 +50,7 @@ def test_a_slow_batch_holds_back_those_behind_it_only_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("cv", "workers", "prefetch", "efficiency"),
-    # The table of model.md, section 6.4: lognormal times, no step. It came from single runs, which
+    # A table from long simulations: lognormal times, no step. It came from single runs, which
     # differ by up to 0.04 from the long one here.
     [
         (0.1, 8, 2, 0.99),

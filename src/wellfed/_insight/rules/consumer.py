@@ -1,7 +1,7 @@
 """The model or the loop itself is the limit: there is nothing to fix in the loader."""
 
 from wellfed._insight.rules.say import waiting
-from wellfed._insight.supply import SIGNIFICANT, lost_share, startup_share
+from wellfed._insight.supply import SIGNIFICANT, lost_share, respawn_share
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
@@ -15,9 +15,10 @@ LITTLE = 0.10
 def consumer_bound(case: Case) -> Finding | None:
     """WF101: the loader keeps up; a perfect one would gain next to nothing."""
     stats, lost = case.stats, lost_share(case)
-    if lost.value >= LITTLE or startup_share(case) >= SIGNIFICANT:
+    if lost.value >= LITTLE or respawn_share(case) >= SIGNIFICANT:
         return None
-    step_s = stats.period_s.value * (1 - stats.wait_share.value)
+    # On a device the step goes on while the trainer waits: it is all that data did not stop.
+    step_s = stats.period_s.value * (1 - lost.value)
     most = lost.value / (1 - lost.value) if lost.value < 1 else 0.0
     evidence = [waiting(case)]
     if stats.ready is not None and case.plan.workers:

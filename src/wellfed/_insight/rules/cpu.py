@@ -4,6 +4,7 @@ import msgspec
 
 from wellfed._insight.rules.say import cpu_evidence, more_workers, waiting, with_plan
 from wellfed._insight.supply import (
+    MAKERS_BUSY,
     best_workers,
     busy_cores,
     computes,
@@ -26,10 +27,6 @@ __all__ = [
     "cpu_underprovisioned",
     "thread_oversubscription",
 ]
-
-# The workers are the limit when they fetch nearly all the time; what is missing to 1 is the time
-# a worker waits for its next request while the trainer is in its step.
-MAKERS_BUSY = 0.75
 
 # A worker that is ready to run but has no core for a tenth of its time is short of cores; idle
 # machines show 0 to 2 %.
@@ -73,16 +70,18 @@ def cpu_saturated(case: Case) -> Finding | None:
         return None
     if _more_workers_help(case):
         return None
-    busy = busy_cores(case) + neighbour_cores(case)
+    near = neighbour_cores(case)
+    busy = busy_cores(case) + near
     if busy < 0.75 * usable_cores(case) and case.stats.maker_queue_share < QUEUED:
         return None
     return Finding(
         code="WF202",
         name="cpu_saturated",
         sentence=(
-            f"Loading and training keep {busy_cores(case):.1f} of {usable_cores(case):g} usable "
-            f"cores busy; a batch costs {duration(_cpu_s(case))} of CPU, and no number of workers "
-            "makes it cheaper."
+            f"{busy:.1f} of {usable_cores(case):g} usable cores are busy"
+            + (f", {near:.1f} of them with other people's processes" if near >= 0.1 else "")
+            + f"; a batch costs {duration(_cpu_s(case))} of CPU, and no number of workers makes it "
+            "cheaper."
         ),
         evidence=(waiting(case), cpu_evidence(case), _cores(case)),
         cost_share=lost_share(case),
@@ -145,8 +144,8 @@ def thread_oversubscription(case: Case) -> Finding | None:
         code="WF204",
         name="thread_oversubscription",
         sentence=(
-            f"Each of {plan.workers} workers runs {threads}; those besides its own use "
-            f"{share(stats.native_cpu_share)} of its CPU time again, "
+            f"A worker runs {threads}, and those besides its own use {stats.native_cpu_share:.1f} "
+            f"times its CPU time again: {plan.workers} workers keep {wanted:.1f} threads running "
             f"on {usable_cores(case):g} cores."
         ),
         evidence=(
@@ -164,12 +163,12 @@ def thread_oversubscription(case: Case) -> Finding | None:
         cost_share=lost_share(case),
         remedies=(
             Remedy(
-                change="torch.set_num_threads(1); cv2.setNumThreads(0)  # in worker_init_fn",
-                why="one thread a worker; the workers are the parallelism",
+                change="OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python ...",
+                why="one thread a worker: the workers are the parallelism",
             ),
             Remedy(
-                change="OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python ...",
-                why="the same for libraries that read the environment",
+                change="cv2.setNumThreads(0); torch.set_num_threads(1)  # first in the dataset",
+                why="for libraries that set their threads themselves",
             ),
         ),
     )
@@ -198,13 +197,8 @@ def affinity_pinned(case: Case) -> Finding | None:
         cost_share=lost_share(case),
         remedies=(
             Remedy(
-                change=(
-                    f"worker_init_fn=lambda _: os.sched_setaffinity(0, range({all_cores}))"
-                    if case.machine.cpus_host.value == all_cores
-                    else "mask = os.sched_getaffinity(0)  # before the imports that pin, then "
-                    "worker_init_fn=lambda _: os.sched_setaffinity(0, mask)"
-                ),
-                why="gives the workers back the cores of the trainer",
+                change="def worker_init_fn(_): os.sched_setaffinity(0, CPUS)",
+                why="with CPUS = os.sched_getaffinity(0) in the trainer, before what pins them",
             ),
             Remedy(
                 change="KMP_AFFINITY=none, and GOMP_CPU_AFFINITY unset",
@@ -225,7 +219,8 @@ def _more_workers_help(case: Case) -> bool:
     best = best_workers(case)
     if best is None or best.plan.workers <= case.plan.workers:
         return False
-    return best.gain.value >= 1.05 and best.gain.low >= 1.02
+    # Where the model fits badly its interval is wide; cores that stand idle speak for themselves.
+    return best.gain.value >= 1.05 and (best.gain.low >= 1.02 or free_cores(case) >= 0.5)
 
 
 def _is_tiny(case: Case) -> bool:

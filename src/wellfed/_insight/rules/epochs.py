@@ -3,7 +3,7 @@
 import msgspec
 
 from wellfed._insight.rules.say import with_plan
-from wellfed._insight.supply import SIGNIFICANT, forecast, stage_s, startup_share
+from wellfed._insight.supply import SIGNIFICANT, forecast, respawn_s, respawn_share
 from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
@@ -13,16 +13,10 @@ __all__ = ["startup_respawn"]
 def startup_respawn(case: Case) -> Finding | None:
     """WF601: workers are started anew for every epoch, and that takes a good part of it."""
     stats, plan = case.stats, case.plan
+    cost, lost_s, epoch_s = respawn_share(case), respawn_s(case), stats.epoch_s
+    if cost < SIGNIFICANT or stats.startup_s is None or epoch_s is None:
+        return None
     respawned = [epoch for epoch in case.trace.epochs if epoch.started_workers]
-    if plan.persistent or plan.workers == 0 or len(respawned) < 2 or stats.startup_s is None:
-        return None
-    # What starts anew with persistent workers too is the first fetch, which nothing hides.
-    lost_s = max(0.0, stats.startup_s.value - stage_s(case, "fetch")) + stats.shutdown_s
-    whole_s = lost_s / startup_share(case) if startup_share(case) else 0.0
-    epoch_s = stats.epoch_s or whole_s
-    cost = lost_s / epoch_s if epoch_s else 0.0
-    if cost < SIGNIFICANT:
-        return None
     kept = forecast(case, msgspec.structs.replace(plan, persistent=True))
     remedy = "persistent_workers=True"
     # torch draws a base seed for each new iterator; one that stays draws none from then on.

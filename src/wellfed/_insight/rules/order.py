@@ -2,6 +2,7 @@
 
 import msgspec
 
+from wellfed._insight.estimate import scale
 from wellfed._insight.rules.say import waiting, with_plan
 from wellfed._insight.supply import (
     SIGNIFICANT,
@@ -10,7 +11,7 @@ from wellfed._insight.supply import (
     makers_busy_share,
     waits,
 )
-from wellfed.records import Case, Evidence, Finding, Remedy
+from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
 __all__ = ["head_of_line"]
@@ -51,7 +52,7 @@ def head_of_line(case: Case) -> Finding | None:
                 value=makers_busy_share(case),
             ),
         ),
-        cost_share=lost_share(case),
+        cost_share=_held(case),
         remedies=(
             *(
                 (
@@ -77,3 +78,10 @@ def head_of_line(case: Case) -> Finding | None:
             ),
         ),
     )
+
+
+def _held(case: Case) -> Estimate:
+    """The lost share, as far as later batches were there while the trainer waited."""
+    lost = lost_share(case)
+    part = min(1.0, case.stats.held_wait_share / case.stats.wait_share.value)
+    return scale(lost, part)

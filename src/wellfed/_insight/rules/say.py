@@ -52,7 +52,12 @@ def more_workers(case: Case, why: str) -> tuple[Remedy, ...]:
 
 
 def other_streams(case: Case) -> str:
-    """What another worker count would do to random augmentation here."""
+    """What another worker count would do to samples, their order or their randomness here."""
+    if case.workload.style == "iterable":
+        return (
+            "the order changes, and a dataset that does not share itself out by get_worker_info() "
+            "is repeated by every worker"
+        )
     if not case.stats.drew:
         return ""
     generators = " and ".join(case.stats.drew)

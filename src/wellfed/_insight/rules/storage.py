@@ -1,19 +1,19 @@
 """Making batches is mostly waiting: for a store far away, or for a disk at its limit."""
 
-from wellfed._insight.rules.say import cpu_evidence, more_workers, waiting
+from wellfed._insight.rules.say import cpu_evidence, more_workers, other_streams, waiting
 from wellfed._insight.supply import (
+    MAKERS_BUSY,
+    blocked_share,
     computes,
     lost_share,
     makers_busy_share,
+    unseen_cores,
     waits,
 )
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
 __all__ = ["latency_bound", "storage_bound"]
-
-# The makers are the limit when they fetch nearly all the time (see rules.cpu).
-MAKERS_BUSY = 0.75
 
 # Storage did the blocking if at least so many bytes a second came from it: a page-cache miss now
 # and then reads less.
@@ -22,7 +22,7 @@ READING_BYTES_PER_S = 1e6
 
 def latency_bound(case: Case) -> Finding | None:
     """WF301: makers sit blocked, and neither CPU nor a local disk is busy: round trips."""
-    if not _blocked_is_the_limit(case) or _disk_blocks(case):
+    if not _blocked_is_the_limit(case) or _disk_blocks(case) or _others_compute(case):
         return None
     stats = case.stats
     sample = f" {duration(stats.sample_s)} a sample," if stats.sample_s is not None else ""
@@ -33,13 +33,13 @@ def latency_bound(case: Case) -> Finding | None:
         name="latency_bound",
         sentence=(
             f"Samples wait for something far away{where}:{sample} blocked "
-            f"{share(stats.maker_off_share)} of the time, CPU {share(stats.maker_cpu_share)}."
+            f"{share(blocked_share(case))} of the time, CPU {share(stats.maker_cpu_share)}."
         ),
         evidence=(
             waiting(case),
             Evidence(
-                text=f"blocked {share(stats.maker_off_share)} of fetch time",
-                value=stats.maker_off_share,
+                text=f"blocked {share(blocked_share(case))} of fetch time",
+                value=blocked_share(case),
             ),
             cpu_evidence(case),
             Evidence(
@@ -58,10 +58,9 @@ def latency_bound(case: Case) -> Finding | None:
 
 
 def storage_bound(case: Case) -> Finding | None:
-    """WF302: makers sit blocked on a local device that is at its limit."""
+    """WF302: makers sit blocked on a local disk."""
     if not _blocked_is_the_limit(case) or not _disk_blocks(case):
         return None
-    stats = case.stats
     read = _reading(case)
     devices = sorted({one.device for one in case.workload.sources if one.device})
     device = f" {', '.join(devices)}" if devices else ""
@@ -69,15 +68,15 @@ def storage_bound(case: Case) -> Finding | None:
         code="WF302",
         name="storage_bound",
         sentence=(
-            f"Reading {read / 1e6:.0f} MB/s from the disk{device} is all it gives: workers are "
-            f"blocked {share(stats.maker_off_share)} of the time, and more of them would queue."
+            f"Samples wait for the disk{device}, which gives {read / 1e6:.0f} MB/s: their makers "
+            f"are blocked {share(blocked_share(case))} of the time."
         ),
         evidence=(
             waiting(case),
             Evidence(text=f"{read / 1e6:.0f} MB/s from storage", value=read),
             Evidence(
-                text=f"blocked {share(stats.maker_off_share)} of fetch time",
-                value=stats.maker_off_share,
+                text=f"blocked {share(blocked_share(case))} of fetch time",
+                value=blocked_share(case),
             ),
             *_pressure(case),
         ),
@@ -86,6 +85,11 @@ def storage_bound(case: Case) -> Finding | None:
             Remedy(
                 change="pack samples into large files read in sequence (tar, LMDB, parquet)",
                 why="a disk gives several times more in sequence than at random",
+            ),
+            Remedy(
+                change=f"num_workers={2 * max(1, case.plan.workers)}, to see whether it gives more",
+                why="a disk below its limit serves more readers; one at it makes them wait",
+                reproducibility=other_streams(case),
             ),
             Remedy(
                 change="keep the dataset on a faster local disk, or small enough for memory",
@@ -100,14 +104,28 @@ def _blocked_is_the_limit(case: Case) -> bool:
 
 
 def _disk_blocks(case: Case) -> bool:
-    """Whether the blocking is a local disk's: it is read from, and the kernel sees it stall."""
-    if _reading(case) < READING_BYTES_PER_S:
+    """Whether the blocking is a local disk's: it is read from, and tasks stall on it or it is busy.
+
+    A disk that is busy half the time is the reason however little it gives: small random reads
+    from a spinning disk are under a megabyte a second.
+    """
+    read, gauges = _reading(case), case.stats.gauges
+    if not read or any(source.remote for source in case.workload.sources):
         return False
-    if any(source.remote for source in case.workload.sources):
-        return False
-    stalls = case.stats.gauges.get("psi_io_some_share")
-    busy = case.stats.gauges.get("disk_busy_share", 0.0)
-    return stalls is None or stalls >= 0.10 or busy >= 0.5
+    if gauges.get("disk_busy_share", 0.0) >= 0.5:
+        return True
+    return read >= READING_BYTES_PER_S and _stalls(case, 0.10) >= 0.10
+
+
+def _others_compute(case: Case) -> bool:
+    """Whether processes of the run that no span sees keep cores busy: a decoder, a server."""
+    return unseen_cores(case) >= 0.3 * max(1, case.plan.workers)
+
+
+def _stalls(case: Case, unknown: float) -> float:
+    """Share of time in which a task of ours stalled on I/O; the host's where ours is dark."""
+    gauges = case.stats.gauges
+    return gauges.get("own_psi_io_some_share", gauges.get("psi_io_some_share", unknown))
 
 
 def _reading(case: Case) -> float:
@@ -117,7 +135,7 @@ def _reading(case: Case) -> float:
 
 
 def _pressure(case: Case) -> tuple[Evidence, ...]:
-    stalls = case.stats.gauges.get("psi_io_some_share")
-    if stalls is None:
+    stalls = _stalls(case, -1.0)
+    if stalls < 0:
         return ()
     return (Evidence(text=f"tasks stalled on I/O {share(stalls)} of the time", value=stalls),)
