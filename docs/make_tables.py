@@ -17,7 +17,10 @@ BEGIN, END = "<!-- planted runs: begin -->\n", "<!-- planted runs: end -->\n"
 
 def planted_runs() -> str:
     """The table, a row for each scenario in the order of the file."""
-    rows = ["| Run | Loader | Step | Meanwhile | Must be called |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| Run | Loader | Step | Meanwhile | Must be called |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name, said in _scenarios():
         loader = said["loader"]
         assert isinstance(loader, ast.Lambda)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from wellfed._attach import Limits, Observation
+from wellfed._attach import Limits, Observation, Stops
 from wellfed.records import Report
 
 __all__ = ["Observation", "diagnose", "observe", "render"]
@@ -31,7 +31,8 @@ def diagnose(
     """Iterate a loader, and say which resource bounds it.
 
     The loader is iterated as often as it takes, so its samplers and generators draw as in
-    training.
+    training. Ranks of a process group stop on their own: call it on one of them with a step that
+    asks nothing of the others, or without a step.
 
     Args:
         loader: any torch.utils.data.DataLoader.
@@ -42,7 +43,7 @@ def diagnose(
     Raises:
         NoVerdict: the loader gave no batch.
     """
-    with Observation(Limits(seconds=seconds)) as seen:
+    with Observation(Limits(seconds=seconds), stops=Stops.ALONE) as seen:
         while _epoch(loader, step) and seen.watching:
             pass
     return seen.diagnose()

@@ -17,12 +17,13 @@ from typer.core import TyperCommand
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
-    from wellfed._attach import Ended, Observation
+    from wellfed._attach import Ended, Limits, Observation
     from wellfed.records import Remedy, Report
 
 __all__ = ["main"]
 
 ABSTAINED = 3
+SECONDS = 60.0
 
 app = typer.Typer(
     help="Find out why training waits for data.",
@@ -60,7 +61,7 @@ def diagnose(
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=1.0, help="Watch at most so long after the first batch.")
-    ] = 60.0,
+    ] = SECONDS,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Watch so many batches, within --seconds.")
     ] = None,
@@ -72,18 +73,14 @@ def diagnose(
     """Run a training script unmodified and say which resource bounds it."""
     target, args = _target(command, module)
     _check_writable(json)
-    limits = f"after at most {seconds:g} s" if not full else "never: --full"
-    _tell(
-        f"wellfed: running {' '.join([target, *args])} for real (it trains, logs and saves); "
-        + (f"it will be stopped {limits}." if not full else "it will run to its end.")
-    )
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
 
-    observation = Observation(
-        Limits(seconds=seconds, steps=steps, full=full),
-        progress=Progress() if _speaks() else None,
-    )
+    limits = Limits(seconds=seconds, steps=steps, full=full)
+    if _speaks():
+        _announce([target, *args], limits)
+    progress = Progress() if _speaks() else None
+    observation = Observation(limits, progress=progress, tell=_tell)
     ended = Ended()
     sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
     try:
@@ -93,7 +90,7 @@ def diagnose(
         _tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    raise typer.Exit(_show(observation, _typed(command, module), json, ended))
+    raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
 
 
 def _target(command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
@@ -105,8 +102,23 @@ def _target(command: list[str] | None, module: str | None) -> tuple[str, list[st
     return words[0], words[1:]
 
 
-def _typed(command: list[str] | None, module: str | None) -> list[str]:
-    return [*(["-m", module] if module is not None else []), *(command or [])]
+def _announce(words: list[str], limits: "Limits") -> None:
+    """Say that the script really runs, and how it will end."""
+    end = f"it will be stopped after at most {limits.seconds:g} s"
+    if limits.steps is not None:
+        end += f" or {limits.steps} batches"
+    if limits.full:
+        end = "it will run to its end"
+    _tell(f"wellfed: running {' '.join(words)} for real (it trains, logs and saves); {end}.")
+
+
+def _again(limits: "Limits", module: str | None, script: list[str]) -> list[str]:
+    """The command that would watch the same again; the report proposes a longer one by it."""
+    options = [] if limits.seconds == SECONDS else ["--seconds", f"{limits.seconds:g}"]
+    options += [] if limits.steps is None else ["--steps", str(limits.steps)]
+    options += ["--full"] if limits.full else []
+    options += [] if module is None else ["-m", module]
+    return ["wellfed", "diagnose", *options, *script]
 
 
 def _check_writable(json: Path | None) -> None:

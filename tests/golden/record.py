@@ -40,6 +40,7 @@ def run_here(name: str, file: Path) -> None:
         trace,
         spans=trace.spans[-MOST_SPANS:],
         spans_dropped=trace.spans_dropped + max(0, len(trace.spans) - MOST_SPANS),
+        site=trace.site and msgspec.structs.replace(trace.site, file="tests/golden/scenarios.py"),
     )
     msgspec.structs.replace(report, trace=kept).save(str(file))
     verdict = report.verdict

@@ -1,8 +1,10 @@
 """Runs a script unmodified, with every DataLoader in it watched.
 
 script       the script as Python would run it: `__main__`, argv, path, exit code, traceback
-observation  watch + gauges + machine facts around it, and the Report in the end
+observation  watch + gauges + machine facts around it
+reporting    the Report of what was seen
 pacer        when enough has been seen
+stopping     the script is stopped at a batch
 ranks        distributed ranks agree on the batch after which they stop
 children     processes that the script itself starts are watched too
 """
@@ -10,5 +12,6 @@ children     processes that the script itself starts are watched too
 from wellfed._attach.observation import Observation
 from wellfed._attach.pacer import Limits
 from wellfed._attach.script import Ended, run_script
+from wellfed._attach.stopping import Stops
 
-__all__ = ["Ended", "Limits", "Observation", "run_script"]
+__all__ = ["Ended", "Limits", "Observation", "Stops", "run_script"]

@@ -1,8 +1,9 @@
 """Processes that the script starts itself (mp.spawn, mp.Process) are watched too.
 
 The child's target is wrapped by a picklable Entry before it starts, whatever the start method.
-In the child, the Entry watches until the target returns or enough is seen, and saves what it saw
-into a folder that the parent reads in the end.
+In the child, the Entry watches until the target returns, and saves what it saw into a folder that
+the parent reads in the end. Only a child that is a rank, or came from torch's own spawn, is stopped
+when enough is seen: of any other (a Pool's, say) the script may await an answer.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wellfed._attach.pacer import Limits
+from wellfed._attach.stopping import Stops
 from wellfed.errors import ReportError
 from wellfed.records import Trace, Workload, load, save
 from wellfed.records._record import Record
@@ -77,8 +79,13 @@ class Entry:
             return self._target(*args, **kwargs)
         from wellfed._attach.observation import Observation
 
-        with Observation(self._orders.limits, orders=self._orders):
+        stops = Stops.WITH_RANKS if self._is_spawned() else Stops.ONLY_WITH_RANKS
+        with Observation(self._orders.limits, orders=self._orders, stops=stops):
             return self._target(*args, **kwargs)
+
+    def _is_spawned(self) -> bool:
+        """Whether torch.multiprocessing.spawn starts it, which only waits for children to end."""
+        return getattr(self._target, "__module__", None) == "torch.multiprocessing.spawn"
 
 
 def follow(process: Any, orders: Orders, forget: Callable[[], None]) -> None:

@@ -4,18 +4,37 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from wellfed._engine.stopping import StopWatching
 
-__all__ = ["interrupt", "keep_silent", "withdraw"]
+__all__ = ["interrupt", "is_waiting", "keep_silent", "withdraw"]
+
+# Modules in which a thread waits for another thread or process.
+WAITS = (
+    "concurrent.futures._base",
+    "multiprocessing.connection",
+    "multiprocessing.queues",
+    "multiprocessing.synchronize",
+    "queue",
+    "selectors",
+    "threading",
+)
+
+
+def is_waiting(frame: FrameType | None) -> bool:
+    """Whether a thread at this frame waits in the standard library, and for another one.
+
+    Anywhere else an exception out of nowhere could break off a file that is being written.
+    """
+    return frame is not None and frame.f_globals.get("__name__") in WAITS
 
 
 def interrupt(thread: int) -> None:
     """Have the thread of that ident raise StopWatching at its next bytecode.
 
-    A thread that blocks for ever in a queue, because the thread that fed it was stopped, is not
-    reached; that is one of a prefetcher without a time-out, and Ctrl-C ends it as always.
+    One that waits without a time-out comes to it once it is woken.
     """
     _set_exception(thread, ctypes.py_object(StopWatching))
 

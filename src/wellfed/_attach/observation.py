@@ -7,31 +7,24 @@
 
 Guarantees
 - entering and leaving change nothing that the code in between can notice, but a little time;
+- neither torch nor NumPy is imported before the code in between does (see `torch_loaded`);
 - StopWatching, with which it ends a script, does not leave the `with` block.
 """
 
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-import numpy as np
-
-from wellfed._attach import children, ranks
-from wellfed._attach.interrupt import interrupt, keep_silent, withdraw
-from wellfed._attach.pacer import Limits, Pace, Pacer
+from wellfed._attach import children
+from wellfed._attach.pacer import Limits
+from wellfed._attach.stopping import Stopper, Stops
 from wellfed._attach.torch_loaded import when_torch_is_loaded
 from wellfed._engine.stopping import StopWatching
-from wellfed._insight.diagnose import diagnose
-from wellfed._insight.enough import enough
-from wellfed._insight.stats import summarise
-from wellfed._probes import GaugeSampler, start_gauges, survey_machine, survey_sources
-from wellfed._version import __version__
+from wellfed._probes import GaugeSampler, start_gauges, survey_machine
 from wellfed.errors import NoVerdict
 from wellfed.records import Gauge, Machine, Report, Trace, Workload
 
@@ -66,6 +59,8 @@ class Observation:
         *,
         progress: Watcher | None = None,
         orders: children.Orders | None = None,
+        stops: Stops = Stops.WITH_RANKS,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare; nothing is touched until the `with` block is entered.
 
@@ -73,36 +68,35 @@ class Observation:
             limits: when to end the code inside; `Limits(full=True)` never does.
             progress: told how it goes.
             orders: what the parent told, in a watched child; None in the process of the user.
+            stops: in whose company the code inside may be ended.
+            tell: shown a line where it cannot be ended.
         """
         self.ended_because = "finished"
         self._limits = limits
         self._progress = progress
         self._orders = orders
+        self._stops = stops
+        self._tell = tell
         self._folder = ""
-        self._pacer = Pacer(limits, self._enough, time.perf_counter_ns)
-        self._group: tuple[int, int, Any] | None = None
-        self._agreement: ranks.Agreement | None = None
         self._watch: Watch | None = None
         self._machine: Machine | None = None
         self._sampler: GaugeSampler | None = None
         self._gauges: tuple[Gauge, ...] = ()
         self._seen: tuple[Trace, Workload] | None = None
         self._drawn_ns = 0
-        self._told = False
-        self._inside = False
         self._forget: Callable[[], None] = lambda: None
 
     # -- the with block -----------------------------------------------------------------------
 
     def __enter__(self) -> "Observation":
-        self._pid, self._thread = os.getpid(), threading.get_ident()
+        self._pid = os.getpid()
+        self._stopper = Stopper(self._limits, self._enough, stops=self._stops, tell=self._tell)
         if self._orders is None:
             self._machine = survey_machine()
             self._zero_ns, self._zero_unix_s = time.perf_counter_ns(), time.time()
             self._sampler = start_gauges(self._pid, self._zero_ns)
         else:
             self._zero_ns, self._zero_unix_s = self._orders.zero_ns, self._orders.zero_unix_s
-        self._inside = True
         self._forget = when_torch_is_loaded(self._install)
         return self
 
@@ -112,11 +106,9 @@ class Observation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self._inside = False
         if not self.at_home:
             return False
-        if self._told:
-            withdraw(self._thread)
+        self._stopper.leave()
         ended_ns = time.perf_counter_ns()
         self.ended_because = self._reason(error)
         self._leave()
@@ -129,7 +121,7 @@ class Observation:
         return isinstance(error, StopWatching)
 
     def _reason(self, error: BaseException | None) -> str:
-        if self._told:  # whatever the script made of it
+        if self._stopper.told:  # whatever the script made of it
             return "stopped"
         if isinstance(error, KeyboardInterrupt):
             return "interrupted"
@@ -167,13 +159,9 @@ class Observation:
     def _before_next(self, recorder: "Recorder") -> None:
         if not self.at_home:
             return
-        if self._group is None:  # remembered: scripts destroy their group before they end
-            self._group = ranks.group()
         matters = self._matters() or recorder
-        pace = self._pacer.step(matters.batches)
         self._show(matters)
-        if self._is_time(recorder, matters, pace is Pace.STOP):
-            self._stop()
+        self._stopper.step(recorder, matters)
 
     def _show(self, matters: "Recorder") -> None:
         now = time.perf_counter_ns()
@@ -182,33 +170,11 @@ class Observation:
         self._drawn_ns = now
         self._progress.update(
             matters.batches,
-            self._pacer.elapsed_s,
+            self._stopper.elapsed_s,
             self._limits.seconds,
             matters.waited_ns / matters.held_ns if matters.held_ns else 0.0,
             str(matters.site or ""),
         )
-
-    def _is_time(self, recorder: "Recorder", matters: "Recorder", wants_stop: bool) -> bool:
-        """Whether to stop now: alone at once, among ranks after the batch that all agree on."""
-        if self._limits.full:
-            return False
-        if self._group is None:
-            return wants_stop
-        if self._agreement is None:
-            self._agreement = ranks.Agreement(*self._group)
-        # Asking costs a message a batch; before the earliest possible stop it is for nothing.
-        if not wants_stop and self._pacer.elapsed_s < min(3.0, self._limits.seconds / 2):
-            return False
-        wanted = str(matters.site) if wants_stop else None
-        return self._agreement.poll(str(recorder.site), recorder.batches, wanted)
-
-    def _stop(self) -> None:
-        self._told = True
-        if threading.get_ident() != self._thread:
-            keep_silent(threading.current_thread())
-            if self._inside:
-                interrupt(self._thread)
-        raise StopWatching
 
     def _before_start(self, process: Any) -> None:
         assert self._watch is not None
@@ -235,8 +201,9 @@ class Observation:
         matters = self._matters()
         if matters is None:
             return False
-        stats = summarise(matters.trace(self._zero_ns, time.perf_counter_ns()))
-        return stats is not None and enough(stats)
+        from wellfed._attach.reporting import is_enough
+
+        return is_enough(matters.trace(self._zero_ns, time.perf_counter_ns()))
 
     # -- afterwards ---------------------------------------------------------------------------
 
@@ -258,6 +225,8 @@ class Observation:
         return self._own(matters, ended_ns) if matters is not None else None
 
     def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
+        from wellfed._attach.reporting import survey, with_ranks
+
         assert self._watch is not None
         others = [one for one in self._watch.recorders.values() if one is not matters]
         trace = matters.trace(
@@ -269,10 +238,8 @@ class Observation:
             failures=tuple(self._watch.failures),
             ended_because=self.ended_because,
         )
-        if self._group is not None:
-            rank, world, _ = self._group
-            trace = msgspec.structs.replace(trace, rank=rank, world=world)
-        return trace, _survey(matters)
+        rank, world, _ = self._stopper.group or (0, 1, None)
+        return with_ranks(trace, rank, world), survey(matters)
 
     @property
     def batches(self) -> int:
@@ -283,31 +250,16 @@ class Observation:
         """Judge what was seen.
 
         Args:
-            command: what was run, as typed, for the report.
+            command: what would run it again, for the report.
 
         Raises:
             NoVerdict: no DataLoader was iterated, or none gave a batch.
         """
         if self._seen is None:
             raise NoVerdict(self._nothing_seen())
-        trace, workload = self._seen
-        trace = msgspec.structs.replace(trace, gauges=self._gauges)
-        machine = _with_torch(self._machine or survey_machine())
-        # The same evidence gives the same verdict: the generator is seeded.
-        rng = np.random.default_rng(0)
-        stats, ledger, verdict = diagnose(machine, workload, trace, rng)
-        return Report(
-            wellfed_version=__version__,
-            created_unix_s=time.time(),
-            command=tuple(command or ()),
-            machine=machine,
-            workload=workload,
-            trace=trace,
-            stats=stats,
-            ledger=ledger,
-            verdict=verdict,
-            unread=(*machine.unread(), *_silent(self._gauges), *trace.failures),
-        )
+        from wellfed._attach.reporting import judge
+
+        return judge(*self._seen, self._machine, self._gauges, command)
 
     def _nothing_seen(self) -> str:
         if self._watch is None:
@@ -321,32 +273,3 @@ class Observation:
             )
         sites = ", ".join(str(one.site) for one in self._watch.recorders.values())
         return f"the DataLoader built at {sites} gave 0 batches. Is its dataset empty?"
-
-
-def _survey(recorder: "Recorder") -> Workload:
-    """The workload with what the file system and a short trial say about it."""
-    from wellfed._engine.measure import time_inline
-
-    inline, rows = time_inline(recorder.in_memory_job)
-    return msgspec.structs.replace(
-        recorder.workload,
-        sources=survey_sources(recorder.paths),
-        inline_batch_s=inline,
-        batched_fetch_s=rows,
-    )
-
-
-def _with_torch(machine: Machine) -> Machine:
-    """The facts about torch, which is loaded by now."""
-    now = survey_machine(measure_cores=False)
-    return msgspec.structs.replace(
-        machine, torch_version=now.torch_version, threads_intra_op=now.threads_intra_op
-    )
-
-
-def _silent(gauges: tuple[Gauge, ...]) -> tuple[str, ...]:
-    return tuple(
-        f"{gauge.name}: {gauge.how}"
-        for gauge in gauges
-        if not gauge.values and not gauge.how.startswith("none:")
-    )

@@ -1,21 +1,22 @@
 """Distributed ranks stop after the same batch, so that none waits in a collective for another.
 
-    rank 0   wants to stop ── "stop = the loader's line" ──►  all
+    rank 0   wants to stop ── "stop = the loader's name" ──►  all
     rank r   at its next batch n_r of that loader ── "seen/r = n_r" ──►  0
     rank 0   has them all ── "at = max(n) + margin" ──►  all
     every rank stops when it asks for batch `at` of that loader
 
-Batches are counted for one loader, told by the line that built it, because ranks may differ in
-the others: often only rank 0 validates.
+Batches are counted for one loader, told by its recorder's name, because ranks may differ in the
+others: often only rank 0 validates.
 
 The messages go through the key-value store that the process group already has; nothing is ever
 waited for. A rank that never answers leaves `at` unset: then nobody stops, and the script runs to
 its end.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["Agreement", "Store", "group"]
+__all__ = ["Agreement", "Store", "group", "local_world"]
 
 # The fewest batches between the agreement and the stop. Ranks that accumulate gradients run apart
 # by as many batches as they accumulate; eight covers the usual numbers.
@@ -57,7 +58,7 @@ class Agreement:
         """Whether this rank stops now.
 
         Args:
-            loader: the line that built the loader of which a batch is about to be asked for.
+            loader: name of the loader of which a batch is about to be asked for.
             batches: batches of it that this rank has had so far.
             wants_stop: the loader of which its own pacer has seen enough, or None; only rank 0's
                 wish counts.
@@ -112,3 +113,13 @@ def group() -> tuple[int, int, Any] | None:
     except (AttributeError, RuntimeError, ValueError):
         return None
     return dist.get_rank(), dist.get_world_size(), store
+
+
+def local_world(environment: Mapping[str, str], world: int) -> int:
+    """Ranks of the run on this machine, of `world` in all; 1 where that cannot be told."""
+    told = environment.get("LOCAL_WORLD_SIZE", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    # A group that meets at the loopback address is all on one machine.
+    at_home = environment.get("MASTER_ADDR") in ("localhost", "127.0.0.1", "::1")
+    return world if at_home else 1

@@ -45,7 +45,10 @@ class Recorder:
         loader: Any,
         plan: Plan,
         clock: Callable[[], int] = time.perf_counter_ns,
+        name: str = "",
     ) -> None:
+        self.name = name
+        """What tells this loader from others; the same in every rank of a run."""
         self.site = site
         self.plan = plan
         self.kind = f"{type(loader).__module__}.{type(loader).__qualname__}"

@@ -69,7 +69,7 @@ class Watch:
                 start, loader workers excepted.
             clock: monotonic nanoseconds, the same in every process.
         """
-        self.recorders: dict[tuple[Any, ...], Recorder] = {}
+        self.recorders: dict[str, Recorder] = {}
         self.failures: list[str] = []
         self._before_next = before_next
         self._before_start = before_start
@@ -188,7 +188,11 @@ class Watch:
                 self._passes[it] = self._building.one = one
             except Exception:
                 self._fail("the start of an iterator")
-        original(it, loader, *args, **kw)
+        try:
+            original(it, loader, *args, **kw)
+        except BaseException:
+            self._building.one = None
+            raise
         one_built = self._passes.get(it)
         if one_built is not None and one_built.recorder.plan.workers == 0:
             one_built.epoch["ready_ns"] = self._clock()
@@ -200,11 +204,14 @@ class Watch:
             site, chain = known[1], known[2]
         else:  # unpickled or copied: told by the line that iterates it
             site, chain = self._remember_site(loader)
-        key = (type(loader), type(loader.dataset), str(site), chain, loader.num_workers)
-        recorder = self.recorders.get(key)
+        plan = read_plan(loader)
+        # One line may build many loaders: by helper functions, or in a loop over settings.
+        parts = (type(loader), type(loader.dataset), site, chain, plan, loader.batch_size)
+        name = " ".join(str(part) for part in parts)
+        recorder = self.recorders.get(name)
         if recorder is None:
-            recorder = Recorder(site, loader, read_plan(loader), self._clock)
-            self.recorders[key] = recorder
+            recorder = Recorder(site, loader, plan, self._clock, name=name)
+            self.recorders[name] = recorder
         recorder.loader = weakref.ref(loader)
         return recorder
 
@@ -214,7 +221,11 @@ class Watch:
         one = self._building.one
         if getattr(process, "_target", None) in _WATCHED_LOOPS.values():
             began = self._clock()
-            original(process)
+            try:
+                original(process)
+            except BaseException:  # e.g. a dataset that cannot be pickled: no iterator comes of it
+                self._building.one = None
+                raise
             if one is not None:
                 one.epoch.setdefault("start_ns", []).append(self._clock() - began)
                 one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1

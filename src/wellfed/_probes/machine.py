@@ -14,7 +14,7 @@ def survey_machine(*, root: Path = Path("/"), measure_cores: bool = True) -> Mac
 
     Args:
         root: where /proc, /sys and /dev are looked for.
-        measure_cores: whether to spend about 0.25 s on measuring `parallel_efficiency`. It runs
+        measure_cores: whether to spend about 0.5 s on measuring `parallel_efficiency`. It runs
             child processes that are waited for; a thread of the script that waits for any child
             could see one of them end.
     """

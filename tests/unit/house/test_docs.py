@@ -106,7 +106,8 @@ def test_an_example_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_table_of_planted_runs_is_that_of_the_scenarios() -> None:
     spec = importlib.util.spec_from_file_location("make_tables", DOCS / "make_tables.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
     page = (DOCS / "explanation" / "accuracy.md").read_text()

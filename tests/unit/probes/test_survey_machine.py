@@ -175,6 +175,15 @@ def test_efficiency_is_measured_and_leaves_no_child() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_efficiency_is_measured_by_one_rank_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    fact = parallel_efficiency(Fact(value=2.0, how="planted"))
+
+    assert fact == Fact(how="none: measured by local rank 0 only")
+
+
 def test_efficiency_says_why_it_could_not_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
 

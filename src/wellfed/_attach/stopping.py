@@ -1,0 +1,161 @@
+"""Ends a watched script at one of its batches: when enough is seen, and not alone among ranks.
+
+    step    pacer: enough seen? ── no ─► go on
+            │ yes
+            ranks: a group that must agree? ── not yet ─► go on
+            │ no, or it has agreed
+            raise StopWatching where the batch was asked for, and in the thread that is watched
+
+Guarantees
+- a process that trains with others never stops before them: they would wait for it for ever;
+- a process that the script started for work of its own (a Pool's) is never stopped: the script
+  waits for its answer;
+- a thread is interrupted only while it waits, never while it writes a checkpoint.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from wellfed._attach import ranks
+from wellfed._attach.interrupt import interrupt, is_waiting, keep_silent, withdraw
+from wellfed._attach.pacer import Limits, Pace, Pacer
+from wellfed._engine.stopping import StopWatching
+from wellfed.seams import Clock
+
+if TYPE_CHECKING:
+    from wellfed._engine.recorder import Recorder
+
+__all__ = ["Stopper", "Stops"]
+
+# Ranks answer at their next batch of that loader: within a step, or a validation in between.
+UNANSWERED_S = 20.0
+# How long, in all, a thread that feeds the watched one holds batches back until that one waits.
+HOLD_BACK_S = 10.0
+LOOK_AGAIN_S = 0.005
+
+
+class Stops(Enum):
+    """In whose company a process may be stopped."""
+
+    WITH_RANKS = "together with its process group; alone without one"
+    ALONE = "alone, whatever group it is in"
+    ONLY_WITH_RANKS = "together with its process group; never without one"
+
+
+class Stopper:
+    """Asked at every batch; made in the thread that is to be stopped."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        enough: Callable[[], bool],
+        *,
+        stops: Stops = Stops.WITH_RANKS,
+        tell: Callable[[str], None] | None = None,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            limits: when to end the script.
+            enough: whether enough has been seen; asked rarely.
+            stops: in whose company.
+            tell: shown a line where the stop cannot come.
+            clock: monotonic nanoseconds.
+        """
+        self.told = False
+        """Whether the script was told to stop."""
+        self.group: tuple[int, int, Any] | None = None
+        """Rank, world and store; remembered, because scripts destroy their group at their end."""
+        self._limits = limits
+        self._stops = stops
+        self._tell = tell
+        self._clock = clock
+        self._pacer = Pacer(limits, enough, clock)
+        self._agreement: ranks.Agreement | None = None
+        self._wanted_ns: int | None = None
+        self._thread = threading.get_ident()
+        self._inside = True
+        self._hold_back_s = HOLD_BACK_S
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first batch was asked for."""
+        return self._pacer.elapsed_s
+
+    def leave(self) -> None:
+        """The watched thread is on its way out by itself: it must not be interrupted any more."""
+        self._inside = False
+        if self.told:
+            withdraw(self._thread)
+
+    def step(self, recorder: "Recorder", matters: "Recorder") -> None:
+        """A batch is about to be asked for.
+
+        Args:
+            recorder: of the loader that is asked.
+            matters: of the loader with which the script spends most of its time.
+
+        Raises:
+            StopWatching: it is time.
+        """
+        if self.group is None:
+            self.group = ranks.group()
+        wants_stop = self._pacer.step(matters.batches) is Pace.STOP
+        if not self._limits.full and self._is_time(recorder, matters, wants_stop):
+            self._stop()
+
+    def _is_time(self, recorder: "Recorder", matters: "Recorder", wants_stop: bool) -> bool:
+        """Whether to stop now: alone at once, among ranks after the batch that all agree on."""
+        if self._stops is Stops.ALONE:
+            return wants_stop
+        if self.group is None:
+            return wants_stop and self._stops is not Stops.ONLY_WITH_RANKS
+        if self._agreement is None:
+            self._agreement = ranks.Agreement(*self.group)
+        # Asking costs a message a batch; before the earliest possible stop it is for nothing.
+        if not wants_stop and self.elapsed_s < min(3.0, self._limits.seconds / 2):
+            return False
+        wanted = matters.name if wants_stop else None
+        agreed = self._agreement.poll(recorder.name, recorder.batches, wanted)
+        if wants_stop and self._agreement.stop_at is None:
+            self._unanswered(self.group[0])
+        return agreed
+
+    def _unanswered(self, rank: int) -> None:
+        """Say once that the other ranks do not answer."""
+        if self._wanted_ns is None:
+            self._wanted_ns = self._clock()
+        waited_s = (self._clock() - self._wanted_ns) / 1e9
+        if rank == 0 and self._tell is not None and waited_s >= UNANSWERED_S:
+            self._tell(
+                "wellfed: not all ranks are watched, so none is stopped; the script runs to its "
+                "end. Start every rank with wellfed, e.g. torchrun ... -m wellfed diagnose ..."
+            )
+            self._tell = None
+
+    def _stop(self) -> None:
+        if threading.get_ident() != self._thread:
+            if self._inside and not self.told:
+                self._stop_watched_thread()
+                # This batch still goes through: it wakes a thread that waits for it for ever.
+                return
+            keep_silent(threading.current_thread())
+        self.told = True
+        raise StopWatching
+
+    def _stop_watched_thread(self) -> None:
+        """Interrupt it as soon as it waits; without a batch from here it soon does."""
+        while not self.told and self._inside:
+            if is_waiting(sys._current_frames().get(self._thread)):
+                self.told = True
+                interrupt(self._thread)
+            elif self._hold_back_s <= 0:
+                return  # it never waits in a way that shows: asked again at the next batch
+            else:
+                time.sleep(LOOK_AGAIN_S)
+                self._hold_back_s -= LOOK_AGAIN_S
