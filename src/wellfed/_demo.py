@@ -47,6 +47,9 @@ def run_demo(
     _make_pictures(examples, folder)
     with tempfile.TemporaryDirectory(prefix="wellfed-demo-") as reports:
         before = _diagnosed(examples, data, Path(reports) / "before.json", seconds, tell)
+        if before.verdict.abstains:
+            tell(f"wellfed: once more, because {before.verdict.abstains}")
+            before = _diagnosed(examples, data, Path(reports) / "before.json", seconds, tell)
         card(before)
         remedy = first_remedy(before)
         if remedy is None or remedy.plan is None:

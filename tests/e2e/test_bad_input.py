@@ -109,3 +109,33 @@ def test_a_worker_that_dies_is_the_failure_that_torch_makes_of_it(tmp_path: Path
     assert "wellfed" not in ours.said.replace(str(SCRIPTS), "")
     assert str(ours.report.trace.site) == line_marked(BAD, "# worker dies")
     assert len(ours.report.trace.spans) >= 80
+
+
+# -- what it says of itself
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [
+        ([], "it will be stopped after at most 60 s."),
+        (["--seconds", "9", "--steps", "5"], "it will be stopped after at most 9 s or 5 batches."),
+        (["--full"], "it will run to its end."),
+    ],
+)
+def test_the_first_line_says_how_the_script_will_end(
+    tmp_path: Path, options: list[str], end: str
+) -> None:
+    (tmp_path / "train.py").write_text("")
+
+    ours = wellfed(tmp_path, "diagnose", *options, "train.py", "--epochs", "2")
+
+    first = ours.told.splitlines()[0]
+    assert first.startswith("wellfed: running train.py --epochs 2 for real")
+    assert first.endswith(end)
+
+
+def test_only_the_first_rank_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    (tmp_path / "train.py").write_text("")
+
+    assert wellfed(tmp_path, "diagnose", "train.py").told == ""

@@ -36,6 +36,17 @@ def test_a_script_sees_itself_as_python_shows_it(folder: Path, absolute: bool) -
     assert "leaving Local True" in ours.out
 
 
+def test_nothing_heavy_is_imported_before_the_script_does(folder: Path) -> None:
+    """It may set OMP_NUM_THREADS before its own `import numpy`."""
+    (folder / "first.py").write_text(
+        "import sys; print([one for one in ('numpy', 'torch') if one in sys.modules])"
+    )
+
+    ours = diagnose(folder, "first.py")
+
+    assert ours.out == "[]\n"
+
+
 @pytest.mark.parametrize("name", ["package", "package.module"])
 def test_a_module_sees_itself_as_python_shows_it(folder: Path, name: str) -> None:
     shutil.copytree(SCRIPTS / "package", folder / "package")

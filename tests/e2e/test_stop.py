@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,17 +142,38 @@ def test_a_thread_that_asks_for_batches_stops_the_script(
                 batches.get(timeout=timeout)
             except queue.Empty:
                 continue
-    # It may be stopped in its queue's put, where nobody takes any more.
-    while thread.is_alive():
-        with contextlib.suppress(queue.Empty):
-            batches.get(timeout=0.05)
-        thread.join(timeout=0.05)
-        if not watching(seen):
-            break
+    thread.join(timeout=10)
 
+    assert not thread.is_alive()
     assert seen.ended_because == "stopped"
     assert seen.batches >= 5
     assert capfd.readouterr().err == ""
+
+
+def test_a_script_is_not_interrupted_in_the_midst_of_its_work(loader: "DataLoader[Any]") -> None:
+    """A checkpoint is written to its end, though time is up and another thread asks for data."""
+    batches: queue.Queue[Any] = queue.Queue(maxsize=2)
+    written: list[str] = []
+
+    def prefetch() -> None:
+        for batch in endless(loader):
+            batches.put(batch)
+
+    thread = threading.Thread(target=prefetch)
+    with Observation(Limits(steps=5)) as seen:
+        thread.start()
+        while True:
+            batches.get()
+            written.append("begun")
+            deadline = time.perf_counter() + 0.05
+            while time.perf_counter() < deadline:
+                pass
+            written.append("ended")
+    thread.join(timeout=10)
+
+    assert not thread.is_alive()
+    assert seen.ended_because == "stopped"
+    assert written[-1] == "ended"
 
 
 def test_a_thread_that_is_watched_itself_is_stopped_alone(loader: "DataLoader[Any]") -> None:

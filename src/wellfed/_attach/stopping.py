@@ -36,6 +36,8 @@ UNANSWERED_S = 20.0
 # How long, in all, a thread that feeds the watched one holds batches back until that one waits.
 HOLD_BACK_S = 10.0
 LOOK_AGAIN_S = 0.005
+# A thread that was let through asks again after one batch, if anybody takes it.
+LAST_BATCH_S = 5.0
 
 
 class Stops(Enum):
@@ -81,6 +83,9 @@ class Stopper:
         self._thread = threading.get_ident()
         self._inside = True
         self._hold_back_s = HOLD_BACK_S
+        # Set but for the time in which another thread, let through, has not asked again.
+        self._feeder_stopped = threading.Event()
+        self._feeder_stopped.set()
 
     @property
     def elapsed_s(self) -> float:
@@ -88,10 +93,12 @@ class Stopper:
         return self._pacer.elapsed_s
 
     def leave(self) -> None:
-        """The watched thread is on its way out by itself: it must not be interrupted any more."""
+        """The watched thread is on its way out: it must not be interrupted any more."""
         self._inside = False
         if self.told:
             withdraw(self._thread)
+        # While loaders are still watched: afterwards that thread would feed nobody for ever.
+        self._feeder_stopped.wait(LAST_BATCH_S)
 
     def step(self, recorder: "Recorder", matters: "Recorder") -> None:
         """A batch is about to be asked for.
@@ -145,6 +152,7 @@ class Stopper:
                 # This batch still goes through: it wakes a thread that waits for it for ever.
                 return
             keep_silent(threading.current_thread())
+            self._feeder_stopped.set()
         self.told = True
         raise StopWatching
 
@@ -152,6 +160,7 @@ class Stopper:
         """Interrupt it as soon as it waits; without a batch from here it soon does."""
         while not self.told and self._inside:
             if is_waiting(sys._current_frames().get(self._thread)):
+                self._feeder_stopped.clear()
                 self.told = True
                 interrupt(self._thread)
             elif self._hold_back_s <= 0:

@@ -3,8 +3,8 @@
     speed      cores that are busy slow each other down (SMT siblings, memory bandwidth, clocks)
     shortage   more threads want to run than there are cores, so each waits for its turn
 
-Speed shows as more CPU seconds for the same work, shortage as run-queue time: gamma and kappa of
-docs/explanation/model.md.
+Speed shows as more CPU seconds for the same work, shortage as run-queue time: gamma and kappa
+(docs/explanation/model.md, "Contention").
 """
 
 import math
@@ -55,7 +55,7 @@ class Cores:
         return work_s / (busy * self.speed(busy))
 
 
-def cores_of(machine: Machine, neighbour_busy_cores: float = 0.0) -> Cores:
+def cores_of(machine: Machine, neighbour_busy_cores: float = 0.0, local_world: int = 1) -> Cores:
     """The cores of a machine that its neighbours leave.
 
     The machine's efficiency was measured beside those neighbours, so the share of the loss that
@@ -64,8 +64,9 @@ def cores_of(machine: Machine, neighbour_busy_cores: float = 0.0) -> Cores:
     Args:
         machine: the facts; unread ones assume what limits least (no limit, whole cores).
         neighbour_busy_cores: mean cores that other processes kept busy.
+        local_world: ranks of the run that share the machine evenly.
     """
-    usable = machine.cpus_usable.value or machine.cpus_host.value or math.inf
+    usable = (machine.cpus_usable.value or machine.cpus_host.value or math.inf) / local_world
     efficiency = min(1.0, machine.parallel_efficiency.value or 1.0)
     left = max(LEAST_CORES, usable - neighbour_busy_cores)
     return Cores(

@@ -18,6 +18,7 @@ from wellfed._insight.estimate import Floats
 from wellfed._insight.protocol import Delivery, deliver
 from wellfed._insight.stats import is_made_known
 from wellfed._insight.steady import find_steady, step_ns
+from wellfed._insight.supply import neighbour_cores
 from wellfed.records import Case, Plan, Span
 
 __all__ = ["Demand", "Transport", "demand_of", "play", "prefetch_of"]
@@ -115,7 +116,7 @@ def demand_of(case: Case, transport: Transport) -> Demand | None:
     if not pairs:
         return None
     spans = [span for _, span in pairs]
-    cores = cores_of(case.machine, case.stats.gauges.get("neighbour_busy_cores", 0.0))
+    cores = cores_of(case.machine, neighbour_cores(case), case.trace.local_world)
     wall = np.array([span.fetch_ns for span in spans]) * 1e-9
     # A fetch whose CPU time was not seen counts as computing: that promises least of workers.
     cpu_ns = [span.cpu_ns if span.cpu_ns >= 0 else span.fetch_ns for span in spans]

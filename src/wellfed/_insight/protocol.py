@@ -61,7 +61,7 @@ def deliver(
     pin: bool = False,
     in_order: bool = True,
 ) -> Delivery:
-    """The times at which one epoch's batches are returned (docs/explanation/model.md).
+    """The times at which one epoch's batches are returned (docs/explanation/model.md, "Delivery").
 
     Takes about 2 µs a batch.
 

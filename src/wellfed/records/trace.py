@@ -208,8 +208,6 @@ class Trace(Record, frozen=True, kw_only=True):
     """Ranks of the distributed run."""
     local_world: int = 1
     """Ranks of the run on this machine; they share its cores."""
-    local_world: int = 1
-    """Ranks of the run on this machine; they share its cores."""
     pid: int = 0
     began_unix_s: float = 0.0
     """Wall-clock time of the trace's zero."""

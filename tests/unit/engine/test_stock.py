@@ -151,6 +151,55 @@ def test_loaders_are_told_apart_by_the_line_that_builds_them(watch: Watch) -> No
     assert [recorder.batches for recorder in watch.recorders.values()] == [4, 4]
 
 
+def test_loaders_of_one_line_are_told_apart_by_their_settings(watch: Watch) -> None:
+    for prefetch, batch_size in ((2, 1), (4, 1), (4, 2), (4, 2)):
+        iterator = iter(
+            DataLoader(
+                TinyItems(length=4),
+                batch_size=batch_size,
+                num_workers=1,
+                prefetch_factor=prefetch,
+            )
+        )
+        next(iterator)
+        del iterator
+
+    made = list(watch.recorders.values())
+    assert [(one.plan.prefetch, one.workload.batch_size) for one in made] == [
+        (2, 1),
+        (4, 1),
+        (4, 2),
+    ]
+    assert [one.batches for one in made] == [1, 1, 2]
+
+
+def built(dataset: TinyItems) -> "DataLoader[Any]":
+    return DataLoader(dataset, batch_size=2)
+
+
+def test_loaders_that_one_helper_builds_have_names_of_their_own(watch: Watch) -> None:
+    training = built(TinyItems(length=4))
+    validation = built(TinyItems(length=2))
+    list(training)
+    list(validation)
+
+    names = [one.name for one in watch.recorders.values()]
+    assert len(set(names)) == 2
+    assert names == list(watch.recorders)
+    # Addresses would differ from rank to rank.
+    assert not any("0x" in name for name in names)
+
+
+def test_an_iterator_that_could_not_be_made_is_forgotten(watch: Watch) -> None:
+    dataset = TinyItems(length=4)
+    dataset.broken = lambda: None  # type: ignore[attr-defined]
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        iter(DataLoader(dataset, num_workers=1, multiprocessing_context="spawn"))
+
+    assert watch._building.one is None
+
+
 @pytest.mark.parametrize(
     "again", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copied", "unpickled"]
 )

@@ -2,7 +2,14 @@
 
 from wellfed._insight.estimate import divide
 from wellfed._insight.rules.cpu import TINY_SAMPLE_S
-from wellfed._insight.rules.say import more_workers, of_gain, samples_s, waiting, with_plan
+from wellfed._insight.rules.say import (
+    more_workers,
+    of_gain,
+    other_streams,
+    samples_s,
+    waiting,
+    with_plan,
+)
 from wellfed._insight.supply import (
     best_workers,
     computes,
@@ -67,6 +74,7 @@ def in_memory_overhead(case: Case) -> Finding | None:
                 gain=alone.gain,
                 measured=measured,
                 memory_bytes=alone.memory_bytes,
+                reproducibility=other_streams(case),
             ),
             *_by_rows(case),
         ),
@@ -324,7 +332,9 @@ def _use_none(case: Case) -> tuple[Remedy, ...]:
     alone = without_workers(case)
     if alone is None or alone.gain.value < 1.05:
         return ()
-    return (with_plan(alone, "num_workers=0", "nothing has to be handed over"),)
+    return (
+        with_plan(alone, "num_workers=0", "nothing has to be handed over", other_streams(case)),
+    )
 
 
 def _by_rows(case: Case) -> tuple[Remedy, ...]:
