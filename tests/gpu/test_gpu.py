@@ -99,6 +99,52 @@ def test_the_clock_never_waits_for_the_device(sleep: Callable[[float], None]) ->
     torch.cuda.synchronize()
 
 
+def test_a_side_stream_for_copies_does_not_stall_for_the_others(
+    sleep: Callable[[float], None],
+) -> None:
+    """As in a prefetcher, which asks for batches inside `torch.cuda.stream(side)`."""
+    clock = StallClock()
+    side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    sleep(0.2)
+    with torch.cuda.stream(side):
+        clock.asked()
+        time.sleep(0.05)
+        clock.got(0)
+    torch.cuda.synchronize()
+    clock.resolve()
+
+    assert clock.stalls_ns[0] < 2e6
+
+
+def test_a_graph_that_is_captured_holds_no_event_of_ours() -> None:
+    clock = StallClock()
+    graph: Any = torch.cuda.CUDAGraph()
+    total = torch.zeros(1, device="cuda")
+    with torch.cuda.graph(graph):
+        clock.asked()
+        total += 1
+        clock.got(0)
+    graph.replay()
+    torch.cuda.synchronize()
+    clock.resolve()
+
+    assert total.item() == 1
+    assert clock.stalls_ns == {}
+
+
+def test_a_device_that_is_not_used_gets_no_context(sleep: Callable[[float], None]) -> None:
+    clock = StallClock()
+    sleep(0.001)
+    is_used: Any = torch._C._cuda_hasPrimaryContext  # type: ignore[attr-defined]
+    devices = range(torch.cuda.device_count())
+    before = [is_used(one) for one in devices]
+    clock.asked()
+    clock.got(0)
+
+    assert [is_used(one) for one in devices] == before
+    assert sum(before) >= 1
+
+
 def test_a_process_that_uses_no_device_is_not_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     clock = StallClock()

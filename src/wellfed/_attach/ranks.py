@@ -54,6 +54,10 @@ class Agreement:
         self.stop_at: int | None = None
         """The batch at which every rank stops, once it is settled."""
 
+    def unanswered(self, loader: str) -> bool:
+        """Whether this rank has asked or answered about that loader, and nothing is settled yet."""
+        return self._answered and loader == self._loader and self.stop_at is None
+
     def poll(self, loader: str, batches: int, wants_stop: str | None) -> bool:
         """Whether this rank stops now.
 

@@ -31,13 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Stopper", "Stops"]
 
-# Ranks answer at their next batch of that loader: within a step, or a validation in between.
+# Ranks answer at their next batch of that loader. They are not given up before so much time and
+# so many batches of rank 0: it may itself be the first to come back from a validation.
 UNANSWERED_S = 20.0
+UNANSWERED_BATCHES = 8
 # How long, in all, a thread that feeds the watched one holds batches back until that one waits.
 HOLD_BACK_S = 10.0
 LOOK_AGAIN_S = 0.005
 # A thread that was let through asks again after one batch, if anybody takes it.
 LAST_BATCH_S = 5.0
+# An interrupted thread that does not leave within so long waits without a time-out.
+WAKES_S = 1.0
 
 
 class Stops(Enum):
@@ -79,7 +83,8 @@ class Stopper:
         self._clock = clock
         self._pacer = Pacer(limits, enough, clock)
         self._agreement: ranks.Agreement | None = None
-        self._wanted_ns: int | None = None
+        self._asked_ns: int | None = None
+        self._asked_at = 0
         self._thread = threading.get_ident()
         self._inside = True
         self._hold_back_s = HOLD_BACK_S
@@ -129,16 +134,17 @@ class Stopper:
             return False
         wanted = matters.name if wants_stop else None
         agreed = self._agreement.poll(recorder.name, recorder.batches, wanted)
-        if wants_stop and self._agreement.stop_at is None:
-            self._unanswered(self.group[0])
+        if self.group[0] == 0 and self._agreement.unanswered(recorder.name):
+            self._await_answers(recorder.batches)
         return agreed
 
-    def _unanswered(self, rank: int) -> None:
-        """Say once that the other ranks do not answer."""
-        if self._wanted_ns is None:
-            self._wanted_ns = self._clock()
-        waited_s = (self._clock() - self._wanted_ns) / 1e9
-        if rank == 0 and self._tell is not None and waited_s >= UNANSWERED_S:
+    def _await_answers(self, batches: int) -> None:
+        """Say once that other ranks do not answer rank 0."""
+        if self._asked_ns is None:
+            self._asked_ns, self._asked_at = self._clock(), batches
+        waited_s = (self._clock() - self._asked_ns) / 1e9
+        late = waited_s >= UNANSWERED_S and batches >= self._asked_at + UNANSWERED_BATCHES
+        if late and self._tell is not None:
             self._tell(
                 "wellfed: not all ranks are watched, so none is stopped; the script runs to its "
                 "end. Start every rank with wellfed, e.g. torchrun ... -m wellfed diagnose ..."
@@ -147,24 +153,36 @@ class Stopper:
 
     def _stop(self) -> None:
         if threading.get_ident() != self._thread:
-            if self._inside and not self.told:
-                self._stop_watched_thread()
-                # This batch still goes through: it wakes a thread that waits for it for ever.
+            if self._lets_pass():
                 return
             keep_silent(threading.current_thread())
             self._feeder_stopped.set()
         self.told = True
         raise StopWatching
 
-    def _stop_watched_thread(self) -> None:
-        """Interrupt it as soon as it waits; without a batch from here it soon does."""
-        while not self.told and self._inside:
+    def _lets_pass(self) -> bool:
+        """Interrupt the watched thread as soon as it waits; without a batch from here it soon does.
+
+        Returns:
+            Whether this batch goes through all the same: it wakes a thread that waits for it for
+            ever, and where that thread never waits in a way that shows, we ask at the next one.
+            Else it must not: nobody would take it, and putting it on a queue could block for ever.
+        """
+        while self._inside and not self.told:
             if is_waiting(sys._current_frames().get(self._thread)):
                 self._feeder_stopped.clear()
                 self.told = True
                 interrupt(self._thread)
-            elif self._hold_back_s <= 0:
-                return  # it never waits in a way that shows: asked again at the next batch
-            else:
-                time.sleep(LOOK_AGAIN_S)
-                self._hold_back_s -= LOOK_AGAIN_S
+                return not self._leaves_soon()
+            if self._hold_back_s <= 0:
+                return True
+            time.sleep(LOOK_AGAIN_S)
+            self._hold_back_s -= LOOK_AGAIN_S
+        return False
+
+    def _leaves_soon(self) -> bool:
+        """Whether the interrupted thread comes to it without a batch."""
+        deadline = time.monotonic() + WAKES_S
+        while self._inside and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
+        return not self._inside

@@ -4,7 +4,6 @@ One Recorder a loader (told by the line that built it), one Pass an iterator. Al
 by the thread that iterates; a second thread may at most read a slightly older state.
 """
 
-import inspect
 import time
 import weakref
 from collections import deque
@@ -14,9 +13,10 @@ from typing import Any
 import msgspec
 
 from wellfed._engine.device import StallClock
-from wellfed._engine.maker import NOTE_FIELDS, Maker, Note
+from wellfed._engine.maker import Maker
+from wellfed._engine.note import NO_NOTE, Note
+from wellfed._engine.reading import batches_per_epoch, length_of, read_job, read_workload
 from wellfed._engine.worker import Mail, opened_files
-from wellfed.job import Job
 from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]
@@ -31,9 +31,6 @@ _STALL = _FIELDS.index("device_stall_ns")
 _TIMES = [
     _FIELDS.index(name) for name in ("asked_ns", "got_ns", "arrived_ns", "taken_ns", "sent_ns")
 ]
-
-NO_NOTE: Note = [getattr(Span(0, 0, 0, 0), name) for name in NOTE_FIELDS]
-"""Stands for the note of a batch whose maker was not heard."""
 
 
 class Recorder:
@@ -98,8 +95,8 @@ class Recorder:
         A dataset that is gone by now leaves what whole epochs showed.
         """
         loader = self.loader()
-        length = _length(loader.dataset) if loader is not None else None
-        batches = _batches_per_epoch(loader, length)
+        length = length_of(loader.dataset) if loader is not None else None
+        batches = batches_per_epoch(loader, length)
         if batches is None:
             whole = (
                 one["batches"] for one in self._epochs if one.get("complete") and one.get("batches")
@@ -238,66 +235,3 @@ def _epoch(written: dict[str, Any], first: int, zero_ns: int) -> Epoch:
     begun = values.get("worker_begin_ns", {})
     values["worker_begin_ns"] = tuple(begun_ns - zero_ns for begun_ns in begun.values())
     return Epoch(**values)
-
-
-def read_workload(loader: Any) -> Workload:
-    """What the loader loads, from its attributes alone: nothing of the user's is called."""
-    from torch.utils.data import IterableDataset, default_collate
-
-    dataset = loader.dataset
-    kind = type(dataset)
-    return Workload(
-        dataset=f"{kind.__module__}.{kind.__qualname__}",
-        style="iterable" if isinstance(dataset, IterableDataset) else "map",
-        batch_size=loader.batch_size,
-        batched_fetch=inspect.getattr_static(dataset, "__getitems__", None) is not None,
-        in_memory=in_memory(dataset),
-        default_collate=loader.collate_fn is default_collate,
-    )
-
-
-def read_job(loader: Any) -> Job:
-    """What the loader loads, as the live objects of the script."""
-    return Job(
-        dataset=loader.dataset,
-        batch_sampler=loader.batch_sampler,
-        sampler=loader.sampler,
-        batch_size=loader.batch_size,
-        drop_last=loader.drop_last,
-        collate=loader.collate_fn,
-    )
-
-
-def in_memory(dataset: Any) -> bool:
-    """Whether it is exactly torch's TensorDataset, or a Subset or ConcatDataset of such."""
-    from torch.utils.data import ConcatDataset, Subset, TensorDataset
-
-    if type(dataset) is Subset:
-        return in_memory(dataset.dataset)
-    if type(dataset) is ConcatDataset:
-        return all(in_memory(part) for part in dataset.datasets)
-    return type(dataset) is TensorDataset
-
-
-def _batches_per_epoch(loader: Any, length: int | None) -> int | None:
-    """Batches in an epoch where torch's own samplers decide it; a user's sampler is not asked."""
-    from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
-
-    # Not the loader's own batch_size, which is None where it was handed a BatchSampler.
-    batches = loader.batch_sampler if loader is not None else None
-    if length is None or type(batches) is not BatchSampler:
-        return None
-    if type(batches.sampler) not in (RandomSampler, SequentialSampler):
-        return None
-    return length // batches.batch_size if batches.drop_last else -(-length // batches.batch_size)
-
-
-def _length(dataset: Any) -> int | None:
-    from torch.utils.data import IterableDataset
-
-    if isinstance(dataset, IterableDataset):
-        return None
-    try:
-        return len(dataset)
-    except Exception:  # a user's own: whatever it raises, its length is not known
-        return None

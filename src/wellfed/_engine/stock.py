@@ -10,14 +10,14 @@
     iterator._shutdown_workers
 
 Guarantees
-- the methods are replaced on torch's classes, so subclasses are seen and no object changes its
-  class, its pickling, its `len` or its attributes; `undo()` puts everything back;
+- the methods are replaced on torch's classes, so subclasses are seen and no loader or iterator
+  changes its class, its pickling, its `len` or its attributes; the one object that is touched is
+  the queue that workers answer through (see `messages`); `undo()` puts everything back;
 - the originals run, with the user's arguments, once, and their exceptions pass;
 - a failure in the watching itself switches it off, with one warning; training goes on;
 - a process forked from the one that installed it sees nothing through the copy that it got.
 """
 
-import functools
 import logging
 import multiprocessing
 import multiprocessing.process
@@ -33,11 +33,15 @@ from torch.utils.data import DataLoader, _utils
 from torch.utils.data import dataloader as torch_loader
 
 from wellfed._engine import frames, worker
+from wellfed._engine.messages import MessageLengths
+from wellfed._engine.patches import Patches
+from wellfed._engine.pinning import timed_pin_loop
+from wellfed._engine.reading import read_plan
 from wellfed._engine.recorder import Pass, Recorder
+from wellfed._engine.sites import Sites
 from wellfed._engine.stopping import StopWatching
-from wellfed.records import Plan, Site
 
-__all__ = ["StopWatching", "Watch", "read_plan"]
+__all__ = ["StopWatching", "Watch"]
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +78,11 @@ class Watch:
         self._before_next = before_next
         self._before_start = before_start
         self._clock = clock
-        self._sites: dict[int, tuple[weakref.ref[Any], Site | None, tuple[str, ...]]] = {}
+        self._sites = Sites()
         # Not an attribute of the iterator: two watches may see one iterator.
         self._passes: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
-        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._lengths = MessageLengths()
+        self._patches = Patches()
         self._known: set[type] = set()
         self._building = _Building()
         self._pid = -1
@@ -90,42 +95,26 @@ class Watch:
         self._pid = os.getpid()
         self._off = False
         base = torch_loader._BaseDataLoaderIter
-        self._wrap(DataLoader, "__init__", self._loader_init)
-        self._wrap(base, "__init__", self._iterator_init)
-        self._wrap(base, "__next__", self._iterator_next)
-        self._wrap(base, "_next_index", self._next_index)
-        self._wrap(multiprocessing.process.BaseProcess, "start", self._process_start)
+        self._patches.wrap(DataLoader, "__init__", self._loader_init)
+        self._patches.wrap(base, "__init__", self._iterator_init)
+        self._patches.wrap(base, "__next__", self._iterator_next)
+        self._patches.wrap(base, "_next_index", self._next_index)
+        self._patches.wrap(multiprocessing.process.BaseProcess, "start", self._process_start)
         self._learn(torch_loader._MultiProcessingDataLoaderIter)
-        self._replace(_utils.worker, "_worker_loop", worker.watched_loop)
-        self._wrap(_utils.pin_memory, "_pin_memory_loop", self._pin_loop)
+        self._patches.replace(_utils.worker, "_worker_loop", worker.watched_loop)
+        self._patches.wrap(_utils.pin_memory, "_pin_memory_loop", timed_pin_loop(self._clock))
         for kind in worker.FETCHERS:
-            self._replace(kind, "fetch", worker.watched_fetch(kind.fetch))
+            self._patches.replace(kind, "fetch", worker.watched_fetch(kind.fetch))
 
     def undo(self) -> None:
         """Put back all that `install` replaced, and stop seeing. Harmless when called twice."""
         self._off = True
-        for owner, name, original, ours in reversed(self._undo):
-            # Somebody may have wrapped ours since: then it stays, and only passes calls on.
-            if vars(owner).get(name) is ours:
-                setattr(owner, name, original)
-        self._undo.clear()
+        self._patches.undo()
+        self._lengths.undo()
         self._known.clear()
         for one in self._passes.values():
             one.close()
         self._passes.clear()
-
-    def _wrap(self, owner: Any, name: str, ours: Callable[..., Any]) -> None:
-        original = vars(owner)[name]
-
-        @functools.wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return ours(original, *args, **kwargs)
-
-        self._replace(owner, name, wrapper)
-
-    def _replace(self, owner: Any, name: str, ours: Any) -> None:
-        self._undo.append((owner, name, vars(owner)[name], ours))
-        setattr(owner, name, ours)
 
     def _learn(self, kind: type) -> None:
         """Wrap an iterator class that brings its own delivery loop (torch's, torchdata's)."""
@@ -134,13 +123,13 @@ class Watch:
                 continue
             self._known.add(one)
             if "_try_get_data" in vars(one):
-                self._wrap(one, "_try_get_data", self._try_get_data)
-                self._wrap(one, "_reset", self._reset)
-                self._wrap(one, "_shutdown_workers", self._shutdown_workers)
+                self._patches.wrap(one, "_try_get_data", self._try_get_data)
+                self._patches.wrap(one, "_reset", self._reset)
+                self._patches.wrap(one, "_shutdown_workers", self._shutdown_workers)
             module = sys.modules.get(one.__module__)
             loop = _WATCHED_LOOPS.get(one.__module__)
             if loop is not None and getattr(module, "_worker_loop", loop) is not loop:
-                self._replace(module, "_worker_loop", loop)
+                self._patches.replace(module, "_worker_loop", loop)
 
     def _blind(self) -> bool:
         """Whether this is off, or the copy of it in a forked child: a worker, or one watched anew.
@@ -167,16 +156,9 @@ class Watch:
         original(loader, *args, **kw)
         if not self._off:
             try:
-                self._remember_site(loader)
+                self._sites.remember(loader)
             except Exception:
                 self._fail("finding the line that built a loader")
-
-    def _remember_site(self, loader: Any) -> tuple[Site | None, tuple[str, ...]]:
-        site, chain = frames.building_site(sys._getframe(2), loader)
-        key = id(loader)
-        gone = weakref.ref(loader, lambda _: self._sites.pop(key, None))
-        self._sites[key] = (gone, site, chain)
-        return site, chain
 
     def _iterator_init(
         self, original: Callable[..., None], it: Any, loader: Any, *args: Any, **kw: Any
@@ -199,11 +181,7 @@ class Watch:
             self._building.one = None
 
     def _recorder(self, loader: Any) -> Recorder:
-        known = self._sites.get(id(loader))
-        if known is not None and known[0]() is loader:
-            site, chain = known[1], known[2]
-        else:  # unpickled or copied: told by the line that iterates it
-            site, chain = self._remember_site(loader)
+        site, chain = self._sites.of(loader)
         plan = read_plan(loader)
         # One line may build many loaders: by helper functions, or in a loop over settings.
         parts = (type(loader), type(loader.dataset), site, chain, plan, loader.batch_size)
@@ -251,7 +229,7 @@ class Watch:
             return original(it, loader, first_iter, *args, **kw)
         try:
             if first_iter:
-                self._measure_messages(it)
+                self._lengths.measure(it.__dict__.get("_worker_result_queue"))
             else:
                 one.end(self._clock(), complete=False)
                 one = self._passes[it] = one.recorder.begin(self._clock())
@@ -261,21 +239,6 @@ class Watch:
         one.epoch["ready_ns"] = self._clock()
         self._building.one = None
         return result
-
-    @staticmethod
-    def _measure_messages(it: Any) -> None:
-        """Note the length of each message that the result queue of this iterator receives."""
-        queue = it.__dict__.get("_worker_result_queue")
-        receive = getattr(queue, "_recv_bytes", None)
-        if receive is None:
-            return
-
-        def measured(*args: Any) -> Any:
-            message = receive(*args)
-            worker.current.message_bytes = len(message)
-            return message
-
-        queue._recv_bytes = measured
 
     def _next_index(self, original: Callable[..., Any], it: Any) -> Any:
         one = self._passes.get(it)
@@ -309,12 +272,6 @@ class Watch:
             one.epoch["shutdown_ns"] = one.epoch.get("shutdown_ns", 0) + now - began
             if not one.inside:
                 one.end(now, complete=False)
-
-    def _pin_loop(
-        self, original: Callable[..., Any], in_queue: Any, out_queue: Any, *args: Any
-    ) -> Any:
-        timed = _PinTimes(in_queue, out_queue, self._clock)
-        return original(_Side(in_queue, get=timed.get), _Side(out_queue, put=timed.put), *args)
 
     def _iterator_next(self, original: Callable[[Any], Any], it: Any) -> Any:
         one: Pass | None = self._passes.get(it)
@@ -362,38 +319,6 @@ class Watch:
         return batch
 
 
-class _Side:
-    """A queue with one of its methods replaced."""
-
-    def __init__(self, queue: Any, **methods: Any) -> None:
-        self._queue = queue
-        self.__dict__.update(methods)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
-
-
-class _PinTimes:
-    """Times the pinning thread: from taking a batch to putting it on."""
-
-    def __init__(self, in_queue: Any, out_queue: Any, clock: Callable[[], int]) -> None:
-        self._in = in_queue
-        self._out = out_queue
-        self._clock = clock
-        self._began_ns = 0
-
-    def get(self, *args: Any, **kw: Any) -> Any:
-        taken = self._in.get(*args, **kw)
-        self._began_ns = self._clock()
-        return taken
-
-    def put(self, item: Any, *args: Any, **kw: Any) -> Any:
-        mail = getattr(item[0], "mail", None)
-        if mail is not None:
-            mail.pin_ns = self._clock() - self._began_ns
-        return self._out.put(item, *args, **kw)
-
-
 def _ready(it: Any, one: Pass) -> int:
     """Batches that have arrived and wait to be taken; -1 where that cannot be seen."""
     if one.maker is not None:
@@ -402,25 +327,3 @@ def _ready(it: Any, one: Pass) -> int:
         return len(one.arrived) + int(it._data_queue.qsize())
     except (AttributeError, NotImplementedError, OSError):
         return -1
-
-
-def read_plan(loader: Any) -> Plan:
-    """The plan of one of torch's loaders, from its attributes."""
-    workers = int(loader.num_workers)
-    context = loader.multiprocessing_context
-    if workers == 0:
-        method = None
-    elif context is not None:
-        method = context.get_start_method()
-    else:
-        # Not get_start_method(): asking for the default fixes it for the rest of the script.
-        method = multiprocessing.get_start_method(allow_none=True)
-        method = method or multiprocessing.get_all_start_methods()[0]
-    return Plan(
-        workers=workers,
-        prefetch=loader.prefetch_factor if workers else None,
-        pin_memory=bool(loader.pin_memory),
-        persistent=bool(loader.persistent_workers),
-        in_order=bool(getattr(loader, "in_order", True)),
-        start_method=method,
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_ranks import DictStore
 
-from wellfed._attach import ranks
+from wellfed._attach import ranks, stopping
 from wellfed._attach.interrupt import is_waiting
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import UNANSWERED_S, Stopper, Stops
@@ -71,17 +71,33 @@ def test_ranks_that_do_not_answer_are_told_of_once() -> None:
     clock = FakeClock()
     said: list[str] = []
     stopper = Stopper(Limits(steps=3), lambda: False, tell=said.append, clock=clock)
-    for _ in range(round(UNANSWERED_S)):
-        assert not stops(stopper, recorder_of("train", 5))
+    for batch in range(3, 3 + round(UNANSWERED_S)):
+        assert not stops(stopper, recorder_of("train", batch))
         clock.advance(S)
     assert said == []
 
-    for _ in range(100):
-        assert not stops(stopper, recorder_of("train", 5))
+    for batch in range(30, 130):
+        assert not stops(stopper, recorder_of("train", batch))
         clock.advance(S)
 
     assert len(said) == 1
     assert said[0].startswith("wellfed: not all ranks are watched")
+
+
+@pytest.mark.usefixtures("in_a_group")
+def test_ranks_may_answer_late_after_a_validation() -> None:
+    clock = FakeClock()
+    said: list[str] = []
+    stopper = Stopper(Limits(steps=3), lambda: False, tell=said.append, clock=clock)
+    train, validation = recorder_of("train", 3), recorder_of("validation", 0)
+    for _ in range(100):
+        stopper.step(validation, train)
+        clock.advance(S)
+    assert not stops(stopper, train)
+    clock.advance(100 * S)
+
+    assert not stops(stopper, recorder_of("train", 4))
+    assert said == []
 
 
 def test_ranks_that_agree_stop_and_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +121,47 @@ def test_a_script_watched_in_full_is_never_stopped() -> None:
     stopper = Stopper(Limits(steps=3, seconds=0.0, full=True), lambda: True)
 
     assert not stops(stopper, recorder_of("train", 1000))
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_thread_that_feeds_one_that_leaves_by_itself_is_stopped() -> None:
+    stopper = Stopper(Limits(steps=3), lambda: False)
+    stopped: list[bool] = []
+
+    def feed() -> None:
+        time.sleep(0.05)  # until the watched thread is back from `start`, which waits too
+        stopped.append(stops(stopper, recorder_of("train", 3)))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    time.sleep(0.2)  # busy, as far as its frames show
+    held = feeder.is_alive()
+    stopper.leave()
+    feeder.join(timeout=10)
+
+    assert held
+    assert stopped == [True]
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_batch_is_held_back_only_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "HOLD_BACK_S", 0.02)
+    stopper = Stopper(Limits(steps=3), lambda: False)
+    passed: list[bool] = []
+
+    def feed() -> None:
+        time.sleep(0.05)
+        passed.extend(not stops(stopper, recorder_of("train", batch)) for batch in range(3, 9))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    deadline = time.perf_counter() + 10
+    while len(passed) < 6 and time.perf_counter() < deadline:
+        time.sleep(0.005)
+
+    assert passed == [True] * 6
+    assert not stopper.told
+    feeder.join()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +199,7 @@ def test_a_thread_waits_in_the_library_and_works_in_its_own_lines() -> None:
     for _ in range(20):
         frames = sys._current_frames()
         for name, thread in threads.items():
-            seen[name].append(is_waiting(frames.get(thread.ident)))
+            seen[name].append(is_waiting(frames.get(thread.ident or 0)))
         time.sleep(0.002)
     woken.set()
     for thread in threads.values():

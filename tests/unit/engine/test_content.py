@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from wellfed._engine import content
-from wellfed._engine.content import MOST_NODES, look
+from wellfed._engine.content import MOST_NODES, leading, look
 
 FOUR = torch.zeros(4)  # 16 bytes
 Pair = namedtuple("Pair", ["x", "y"])
@@ -166,3 +166,30 @@ def test_a_huge_batch_costs_no_more_than_its_first_nodes(
 
     assert entered <= 3 * MOST_NODES
     assert len(batch) <= found.objects <= 2 * len(batch) + 1 + MOST_NODES
+
+
+# -- the leading dimension
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        (torch.zeros(16, 3), 16),
+        (np.zeros((4, 2)), 4),
+        ([torch.zeros(5), torch.zeros(6)], 5),
+        ({"label": torch.tensor(1), "names": ["a"] * 3, "image": torch.zeros(8, 3)}, 8),
+        (Sample(image=(torch.zeros(7),)), 7),
+        (Graph(x=torch.zeros(9, 2)), 9),
+        (torch.tensor(3), -1),
+        ("text", -1),
+        (None, -1),
+        ([0] * 10_000, -1),
+    ],
+)
+def test_the_leading_dimension_is_that_of_the_first_tensor(batch: Any, expected: int) -> None:
+    assert leading(batch) == expected
+
+
+def test_a_hostile_object_has_no_leading_dimension() -> None:
+    assert leading(Hostile()) == -1
+    assert leading([Hostile(), torch.zeros(3)]) == 3

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ from torch.utils.data import Dataset, IterableDataset
 from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
 
 from wellfed._engine import maker as maker_module
-from wellfed._engine.maker import MANY_SAMPLES, NOTE_FIELDS, Maker, OpenedFiles, _buckets
+from wellfed._engine.maker import Maker
+from wellfed._engine.note import MANY_SAMPLES, NOTE_FIELDS, buckets
+from wellfed._engine.opened_files import OpenedFiles
 from wellfed.records.trace import BUCKETS_PER_OCTAVE
 from wellfed.testing import FakeClock, keep
 
@@ -137,7 +140,7 @@ def test_an_iterator_may_hand_over_whole_batches(maker: Maker) -> None:
     fetcher = _IterableDatasetFetcher(Counting(2), False, lambda batch: -batch, False)
 
     assert [fetch(maker, fetcher, None) for _ in range(2)] == [0, -1]
-    assert noted(maker)["samples"] == 1
+    assert noted(maker)["samples"] == -1
 
 
 def test_getitems_is_found_and_called_once(maker: Maker, clock: FakeClock) -> None:
@@ -210,11 +213,32 @@ def test_times_and_counts_are_noted(maker: Maker, clock: FakeClock) -> None:
     assert note["watch_ns"] == 0  # the clock stood still while we watched
 
 
-def test_one_sample_without_batching_is_counted(maker: Maker, clock: FakeClock) -> None:
+def test_a_sample_that_says_nothing_of_its_length_is_not_counted(
+    maker: Maker, clock: FakeClock
+) -> None:
     fetcher = _MapDatasetFetcher(Slow(clock), False, lambda sample: sample, False)
 
     assert fetch(maker, fetcher, 2) == 20
-    assert noted(maker)["samples"] == 1
+    assert noted(maker)["samples"] == -1
+
+
+@pytest.mark.parametrize("iterable", [False, True])
+def test_of_whole_batches_the_samples_are_counted_and_not_timed(
+    maker: Maker, iterable: bool
+) -> None:
+    batch = {"names": ["a", "b"], "pixels": torch.zeros(16, 3), "label": torch.zeros(7)}
+    fetcher: Any
+    if iterable:
+        fetcher = _IterableDatasetFetcher([batch] * 2, False, keep, False)
+    else:
+        fetcher = _MapDatasetFetcher([batch] * 2, False, keep, False)
+
+    assert fetch(maker, fetcher, 0) is batch
+    note = noted(maker)
+    assert note["samples"] == 16
+    assert note["fetch_ns"] >= 0
+    assert (note["sample_sum_ns"], note["sample_max_ns"], note["sample_buckets"]) == (0, 0, {})
+    assert note["read_calls"] >= 0
 
 
 DRAWS: list[tuple[Callable[[], object], int]] = [
@@ -309,7 +333,7 @@ def test_a_fetch_by_rows_counts_its_rows(maker: Maker) -> None:
 
 @given(st.lists(st.integers(0, 10**12), max_size=MANY_SAMPLES + 30))
 def test_each_sample_is_in_the_bucket_nearest_to_it(took_ns: list[int]) -> None:
-    counts = _buckets(took_ns)
+    counts = buckets(took_ns)
 
     assert sum(counts.values()) == len(took_ns)
     for ns in took_ns:
@@ -319,9 +343,9 @@ def test_each_sample_is_in_the_bucket_nearest_to_it(took_ns: list[int]) -> None:
 
 @given(st.lists(st.integers(0, 10**12), min_size=MANY_SAMPLES, max_size=MANY_SAMPLES + 30))
 def test_many_samples_are_counted_as_few_are(took_ns: list[int]) -> None:
-    singly = [bucket for ns in took_ns for bucket in _buckets([ns])]
+    singly = [bucket for ns in took_ns for bucket in buckets([ns])]
 
-    assert _buckets(took_ns) == {bucket: singly.count(bucket) for bucket in set(singly)}
+    assert buckets(took_ns) == {bucket: singly.count(bucket) for bucket in set(singly)}
 
 
 def test_each_thread_reads_its_own_counters(maker: Maker, clock: FakeClock) -> None:
@@ -391,6 +415,54 @@ def test_opened_files_are_noted_once_and_only_during_a_fetch(tmp_path: Path) -> 
     assert maker.paths == []
 
 
+def test_only_files_that_are_read_are_noted(tmp_path: Path) -> None:
+    class Caching(Dataset[bytes]):
+        def __getitem__(self, index: int) -> bytes:
+            (tmp_path / "cache").write_text("new")
+            with (tmp_path / "log").open("a") as log:
+                log.write("line")
+            os.close(os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR))
+            with (tmp_path / "changed in place").open("r+b") as file:
+                return file.read() + (tmp_path / "cache").read_bytes()
+
+    (tmp_path / "changed in place").touch()
+    opened = OpenedFiles()
+    opened.hook()
+    maker = Maker(-1, opened)
+    fetch(maker, map_fetcher(Caching()), BLOCK)
+    maker.close()
+
+    assert maker.paths == [str(tmp_path / "changed in place"), str(tmp_path / "cache")]
+
+
+def test_another_thread_of_the_trainer_is_not_listened_to(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").touch()
+
+    class Reading(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            thread = threading.Thread(target=(tmp_path / "checkpoint").read_bytes)
+            thread.start()
+            thread.join()
+            return index
+
+    opened = OpenedFiles()
+    opened.hook()
+    maker = Maker(-1, opened)
+    fetch(maker, map_fetcher(Reading()), BLOCK)
+    maker.close()
+
+    assert maker.paths == []
+
+
+def test_odd_events_of_others_are_passed_over() -> None:
+    opened = OpenedFiles()
+    opened.listening = True
+    for args in (("file",), ("file", "r", None), (3, "r", 0)):
+        opened._heard("open", args)
+
+    assert opened.new_since(0) == []
+
+
 def test_nothing_is_listened_to_after_a_fetch_that_raised(maker: Maker) -> None:
     class Bad(Dataset[int]):
         def __getitem__(self, index: int) -> int:
@@ -419,7 +491,7 @@ def test_a_path_of_a_users_own_type_becomes_a_plain_one() -> None:
 # -- watching that fails
 
 
-@pytest.mark.parametrize("broken", ["look", "Counters", "_states", "_buckets"])
+@pytest.mark.parametrize("broken", ["look", "Counters", "states", "buckets"])
 def test_a_failure_of_ours_never_costs_a_batch(
     maker: Maker,
     clock: FakeClock,

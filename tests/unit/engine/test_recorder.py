@@ -15,8 +15,9 @@ from torch.utils.data import (
 )
 
 from wellfed._engine import recorder as recorder_module
-from wellfed._engine.maker import NOTE_FIELDS
-from wellfed._engine.recorder import NO_NOTE, Pass, Recorder, in_memory, read_workload
+from wellfed._engine.note import NO_NOTE, NOTE_FIELDS
+from wellfed._engine.reading import in_memory, read_workload
+from wellfed._engine.recorder import Pass, Recorder
 from wellfed._engine.worker import Index, Mail
 from wellfed.records import Plan, Span
 from wellfed.testing import FakeClock, TinyItems

@@ -15,8 +15,9 @@ from torch.utils.data import dataloader as torch_loader
 
 from wellfed._engine import frames, stock
 from wellfed._engine.device import StallClock
+from wellfed._engine.reading import read_plan
 from wellfed._engine.recorder import Pass, Recorder
-from wellfed._engine.stock import StopWatching, Watch, read_plan
+from wellfed._engine.stock import StopWatching, Watch
 from wellfed.testing import TinyItems
 
 PLACES: tuple[Any, ...] = (
@@ -111,6 +112,23 @@ def test_what_somebody_wrapped_since_stays_and_works(monkeypatch: pytest.MonkeyP
     assert watch.recorders == {}
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_queues_that_are_in_use_are_put_back(watch: Watch, in_order: bool) -> None:
+    second = Watch()
+    second.install()
+    loader = DataLoader(TinyItems(length=8), num_workers=1, persistent_workers=True)
+    iterator = iter(loader)
+    next(iterator)
+    queue = iterator._worker_result_queue  # type: ignore[attr-defined]
+
+    for one in (watch, second) if in_order else (second, watch):
+        one.undo()
+
+    assert queue._recv_bytes == queue._reader.recv_bytes
+    assert len(list(iterator)) == 7
+    del iterator, loader
+
+
 def test_an_iterator_begun_before_undo_goes_on(watch: Watch) -> None:
     iterator = iter(loader_of(4))
     next(iterator)
@@ -190,12 +208,13 @@ def test_loaders_that_one_helper_builds_have_names_of_their_own(watch: Watch) ->
     assert not any("0x" in name for name in names)
 
 
+@pytest.mark.filterwarnings("ignore:Got pickle error:UserWarning")
 def test_an_iterator_that_could_not_be_made_is_forgotten(watch: Watch) -> None:
-    dataset = TinyItems(length=4)
-    dataset.broken = lambda: None  # type: ignore[attr-defined]
+    class Local(TinyItems):
+        """Cannot be pickled for a spawned worker."""
 
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        iter(DataLoader(dataset, num_workers=1, multiprocessing_context="spawn"))
+        iter(DataLoader(Local(length=4), num_workers=1, multiprocessing_context="spawn"))
 
     assert watch._building.one is None
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 SRC = Path(__file__).parents[3] / "src"
-LIMIT = 500
+LIMIT = 400
 
 
 def test_no_file_is_longer_than_the_limit() -> None:
