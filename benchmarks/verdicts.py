@@ -47,8 +47,9 @@ def main() -> None:
     # In turn, so that a busy quarter of an hour does not fall on one script alone.
     for run in range(args.runs):
         for script in RIGHT:
-            seen[script][verdict(script, args.seconds)] += 1
-        print(f"round {run + 1} of {args.runs}", file=sys.stderr)
+            name = verdict(script, args.seconds)
+            seen[script][name] += 1
+            print(f"round {run + 1} of {args.runs}: {script}: {name}", file=sys.stderr)
     for script, names in seen.items():
         right, noisy = names[RIGHT[script]], names["too_noisy"]
         wrong = {name: n for name, n in names.items() if name not in (RIGHT[script], "too_noisy")}
