@@ -83,8 +83,8 @@ def draw(card: Card, page: Page) -> str:
 def _verdict(sheet: Sheet, card: Card) -> None:
     parts: list[Part] = [(card.title, card.tone)]
     if card.confidence is not None:
-        # Never "100 % sure": the confidence is an estimate too.
-        parts.append((" · " + tie(f"{min(99, round(100 * card.confidence))} % sure"), "small"))
+        # A score, not a chance: so no "per cent sure".
+        parts.append((" · " + tie(f"confidence {min(0.99, card.confidence):.2f}"), "small"))
     sheet.row("VERDICT", *parts)
     sheet.row("", card.headline)
 
