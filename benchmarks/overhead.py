@@ -28,7 +28,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import wellfed
-from wellfed._engine.stock import Watch
+from wellfed._engine.watch.loaders import Watch
 from wellfed.testing import CpuBurn, ManyTensors, TinyItems, keep, spin
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from wellfed._engine.stock import Watch
+from wellfed._engine.watch.loaders import Watch
 from wellfed._insight.stats import summarise
 
 SHAPES = ((1, 256), (2, 2_560), (8, 2_560), (64, 256), (2, 250_000), (1, 2_500_000), (4, 1_250_000))

@@ -164,7 +164,7 @@ def _own_failure(ended: "Ended") -> int:
 
 def _own_end(ended: "Ended") -> int:
     if ended.error is not None:
-        from wellfed._engine.frames import strip_error
+        from wellfed._engine.watch.frames import strip_error
 
         error = ended.error
         strip_error(error)

@@ -20,7 +20,7 @@ from torch.utils.data import dataloader as torch_loader
 import wellfed
 from wellfed.errors import NoVerdict
 
-counters = importlib.import_module("wellfed._engine.counters")
+counters = importlib.import_module("wellfed._engine.watch.counters")
 
 
 class Numbers(Dataset[torch.Tensor]):

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import wellfed
-from wellfed._engine.device import StallClock
-from wellfed._engine.stock import Watch
+from wellfed._engine.watch.loaders import Watch
+from wellfed._engine.watch.stalls import StallClock
 from wellfed._insight.stats import summarise
 from wellfed.records import Report, Trace
 from wellfed.testing import BigTensors, Latency, TinyItems

@@ -15,7 +15,7 @@ from parity_jobs import KINDS, Batches
 from torch.utils.data import DataLoader
 
 import wellfed
-from wellfed._engine.stock import Watch
+from wellfed._engine.watch.loaders import Watch
 
 EPOCHS = 2
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch.stopping import StopWatching
 
 __all__ = ["interrupt", "is_waiting", "keep_silent", "withdraw"]
 

@@ -23,14 +23,14 @@ from wellfed._attach import children
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stopper, Stops
 from wellfed._attach.torch_loaded import when_torch_is_loaded
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch.stopping import StopWatching
 from wellfed._probes import GaugeSampler, start_gauges, survey_machine
 from wellfed.errors import NoVerdict
 from wellfed.records import Gauge, Machine, Report, Trace, Workload
 
 if TYPE_CHECKING:
-    from wellfed._engine.recorder import Recorder
-    from wellfed._engine.stock import Watch
+    from wellfed._engine.watch.loaders import Watch
+    from wellfed._engine.watch.recorder import Recorder
 
 __all__ = ["Observation", "Watcher"]
 
@@ -138,7 +138,7 @@ class Observation:
             self._gauges = self._sampler.close()
 
     def _install(self) -> None:
-        from wellfed._engine.stock import Watch
+        from wellfed._engine.watch.loaders import Watch
 
         self._watch = Watch(before_next=self._before_next, before_start=self._before_start)
         self._watch.install()

@@ -19,7 +19,7 @@ from wellfed._version import __version__
 from wellfed.records import Gauge, Machine, Report, Trace, Workload
 
 if TYPE_CHECKING:
-    from wellfed._engine.recorder import Recorder
+    from wellfed._engine.watch.recorder import Recorder
 
 __all__ = ["is_enough", "judge", "survey", "with_ranks"]
 

@@ -15,7 +15,7 @@ from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLo
 from types import CodeType, ModuleType
 from typing import Any
 
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch.stopping import StopWatching
 from wellfed.errors import UsageError
 
 __all__ = ["Ended", "run_script"]

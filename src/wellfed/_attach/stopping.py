@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from wellfed._attach import ranks
 from wellfed._attach.interrupt import interrupt, is_waiting, keep_silent, withdraw
 from wellfed._attach.pacer import Limits, Pace, Pacer
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch.stopping import StopWatching
 from wellfed.seams import Clock
 
 if TYPE_CHECKING:
-    from wellfed._engine.recorder import Recorder
+    from wellfed._engine.watch.recorder import Recorder
 
 __all__ = ["Stopper", "Stops"]
 

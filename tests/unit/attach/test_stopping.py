@@ -13,7 +13,7 @@ from wellfed._attach import ranks, stopping
 from wellfed._attach.interrupt import is_waiting
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import UNANSWERED_S, Stopper, Stops
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch.stopping import StopWatching
 from wellfed.testing import FakeClock
 
 S = 1_000_000_000

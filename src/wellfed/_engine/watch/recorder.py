@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from wellfed._engine.device import StallClock
-from wellfed._engine.maker import Maker
-from wellfed._engine.note import NO_NOTE, Note
 from wellfed._engine.reading import batches_per_epoch, length_of, read_job, read_workload
-from wellfed._engine.worker import Mail, opened_files
+from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.note import NO_NOTE, Note
+from wellfed._engine.watch.stalls import StallClock
+from wellfed._engine.watch.worker import Mail, opened_files
 from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]

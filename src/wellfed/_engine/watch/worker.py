@@ -22,10 +22,10 @@ from torch._utils import ExceptionWrapper
 from torch.utils.data._utils import fetch as _torch_fetch
 from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
 
-from wellfed._engine import frames
-from wellfed._engine.maker import Maker
-from wellfed._engine.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
-from wellfed._engine.opened_files import OpenedFiles
+from wellfed._engine.watch import frames
+from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
+from wellfed._engine.watch.opened_files import OpenedFiles
 
 __all__ = [
     "FETCHERS",

@@ -6,11 +6,13 @@ import sys
 import sysconfig
 from types import FrameType, TracebackType
 
+from wellfed import records
 from wellfed.records import Site
 
 __all__ = ["building_site", "is_ours", "is_users", "strip_error", "strip_traceback", "without_ours"]
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# The package's own folder, wherever inside it this file stands.
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(records.__file__))) + os.sep
 _PATHS = sysconfig.get_paths()
 _LIBRARIES = tuple(
     os.path.realpath(_PATHS[name]) + os.sep

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from wellfed._engine import worker
+from wellfed._engine.watch import worker
 
 __all__ = ["MessageLengths"]
 

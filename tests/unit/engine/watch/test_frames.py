@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import wellfed
-from wellfed._engine import frames
-from wellfed._engine.frames import building_site, is_ours, is_users, strip_error, without_ours
+from wellfed._engine.watch import frames
+from wellfed._engine.watch.frames import building_site, is_ours, is_users, strip_error, without_ours
 
 ENGINE = os.path.join(os.path.dirname(wellfed.__file__), "_engine", "stock.py")
 EXAMPLE = os.path.join(os.path.dirname(wellfed.__file__), "_examples", "train.py")

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from wellfed._engine.content import leading
-from wellfed._engine.counters import Reading
+from wellfed._engine.watch.content import leading
+from wellfed._engine.watch.counters import Reading
 
 __all__ = ["Fetch"]
 

@@ -32,14 +32,14 @@ from typing import Any
 from torch.utils.data import DataLoader, _utils
 from torch.utils.data import dataloader as torch_loader
 
-from wellfed._engine import frames, worker
-from wellfed._engine.messages import MessageLengths
 from wellfed._engine.patches import Patches
-from wellfed._engine.pinning import timed_pin_loop
 from wellfed._engine.reading import read_plan
-from wellfed._engine.recorder import Pass, Recorder
-from wellfed._engine.sites import Sites
-from wellfed._engine.stopping import StopWatching
+from wellfed._engine.watch import frames, worker
+from wellfed._engine.watch.messages import MessageLengths
+from wellfed._engine.watch.pinning import timed_pin_loop
+from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.sites import Sites
+from wellfed._engine.watch.stopping import StopWatching
 
 __all__ = ["StopWatching", "Watch"]
 

@@ -4,7 +4,7 @@ import sys
 import weakref
 from typing import Any
 
-from wellfed._engine import frames
+from wellfed._engine.watch import frames
 from wellfed.records import Site
 
 __all__ = ["Sites"]

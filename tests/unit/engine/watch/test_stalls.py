@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from wellfed._engine import device
-from wellfed._engine.device import MOST_PAIRS, StallClock
+from wellfed._engine.watch import stalls
+from wellfed._engine.watch.stalls import MOST_PAIRS, StallClock
 
 
 class Stream:
@@ -50,7 +50,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
     monkeypatch.setattr(FakeEvent, "made", 0)
     monkeypatch.setattr(StallClock, "_event", lambda _: FakeEvent())
     monkeypatch.setattr(StallClock, "ready", lambda _: True)
-    monkeypatch.setattr(device, "_streams", lambda: made)
+    monkeypatch.setattr(stalls, "_streams", lambda: made)
     return made
 
 
@@ -115,7 +115,7 @@ def test_pairs_that_never_complete_are_given_up(stream: Stream) -> None:
 
 
 def test_a_long_run_keeps_the_last_stalls(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "MOST_STALLS", 10)
+    monkeypatch.setattr(stalls, "MOST_STALLS", 10)
     clock = StallClock()
     for key in range(25):
         wait(clock, stream, key, 1)
@@ -185,14 +185,14 @@ def test_only_devices_with_a_context_are_touched(monkeypatch: pytest.MonkeyPatch
     current = {1: ("default", 1), 3: ("copies", 3)}
     monkeypatch.setattr(torch.cuda, "current_stream", current.__getitem__)
 
-    assert device._streams() == {("default", 1), ("default", 3), ("copies", 3)}
+    assert stalls._streams() == {("default", 1), ("default", 3), ("copies", 3)}
 
 
 def test_a_torch_that_cannot_tell_means_the_current_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch._C, "_cuda_hasPrimaryContext", False)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
 
-    assert device._devices() == [2]
+    assert stalls._devices() == [2]
 
 
 def test_a_process_without_a_device_records_no_event(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from wellfed._engine import recorder as recorder_module
-from wellfed._engine.note import NO_NOTE, NOTE_FIELDS
 from wellfed._engine.reading import in_memory, read_workload
-from wellfed._engine.recorder import Pass, Recorder
-from wellfed._engine.worker import Index, Mail
+from wellfed._engine.watch import recorder as recorder_module
+from wellfed._engine.watch.note import NO_NOTE, NOTE_FIELDS
+from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.worker import Index, Mail
 from wellfed.records import Plan, Span
 from wellfed.testing import FakeClock, TinyItems
 

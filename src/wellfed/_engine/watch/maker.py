@@ -20,10 +20,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from wellfed._engine.content import look
-from wellfed._engine.counters import Counters, Reading
-from wellfed._engine.fetch import Fetch
-from wellfed._engine.note import (
+from wellfed._engine.randomness import drew, states
+from wellfed._engine.watch.content import look
+from wellfed._engine.watch.counters import Counters, Reading
+from wellfed._engine.watch.fetch import Fetch
+from wellfed._engine.watch.note import (
     ALLOWED,
     CORE,
     DREW,
@@ -35,9 +36,8 @@ from wellfed._engine.note import (
     Note,
     buckets,
 )
-from wellfed._engine.opened_files import OpenedFiles
-from wellfed._engine.placement import allowed_cpus, cpu_core, threads
-from wellfed._engine.randomness import drew, states
+from wellfed._engine.watch.opened_files import OpenedFiles
+from wellfed._engine.watch.placement import allowed_cpus, cpu_core, threads
 
 __all__ = ["Maker"]
 

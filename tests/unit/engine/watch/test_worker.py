@@ -13,11 +13,11 @@ import torch
 from torch._utils import ExceptionWrapper
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
-from wellfed._engine import worker
-from wellfed._engine.maker import Maker
-from wellfed._engine.note import NOTE_FIELDS
-from wellfed._engine.opened_files import OpenedFiles
-from wellfed._engine.worker import Envelope, Index, _Inbox, _Outbox
+from wellfed._engine.watch import worker
+from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.note import NOTE_FIELDS
+from wellfed._engine.watch.opened_files import OpenedFiles
+from wellfed._engine.watch.worker import Envelope, Index, _Inbox, _Outbox
 from wellfed.testing import FakeClock, TinyItems
 
 

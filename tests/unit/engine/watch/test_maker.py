@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset
 from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
 
-from wellfed._engine import maker as maker_module
-from wellfed._engine.maker import Maker
-from wellfed._engine.note import MANY_SAMPLES, NOTE_FIELDS, buckets
-from wellfed._engine.opened_files import OpenedFiles
+from wellfed._engine.watch import maker as maker_module
+from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.note import MANY_SAMPLES, NOTE_FIELDS, buckets
+from wellfed._engine.watch.opened_files import OpenedFiles
 from wellfed.records.trace import BUCKETS_PER_OCTAVE
 from wellfed.testing import FakeClock, keep
 

@@ -13,11 +13,11 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset, _utils
 from torch.utils.data import dataloader as torch_loader
 
-from wellfed._engine import frames, stock
-from wellfed._engine.device import StallClock
 from wellfed._engine.reading import read_plan
-from wellfed._engine.recorder import Pass, Recorder
-from wellfed._engine.stock import StopWatching, Watch
+from wellfed._engine.watch import frames, loaders
+from wellfed._engine.watch.loaders import StopWatching, Watch
+from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.stalls import StallClock
 from wellfed.testing import TinyItems
 
 PLACES: tuple[Any, ...] = (
@@ -304,7 +304,7 @@ def test_an_error_of_the_datasets_passes_without_the_frames_inside_torch(watch: 
     names = [os.path.basename(str(entry.path)) for entry in caught.traceback]
     within = names[names.index("dataloader.py") :]
     # Those above it come back as the error rises; whoever catches it for the user strips them.
-    assert {"dataloader.py", "fetch.py", "test_stock.py"} == set(within)
+    assert {"dataloader.py", "fetch.py", "test_watched_loaders.py"} == set(within)
 
 
 # -- watching that fails
@@ -321,7 +321,7 @@ def fail(*args: Any, **kwargs: Any) -> Any:
         (Recorder, "begin"),
         (StallClock, "asked"),
         (StallClock, "got"),
-        (stock, "read_plan"),
+        (loaders, "read_plan"),
         (frames, "building_site"),
     ],
 )

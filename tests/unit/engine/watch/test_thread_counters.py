@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from wellfed._engine import counters
-from wellfed._engine.counters import Counters, Reading
+from wellfed._engine.watch import counters
+from wellfed._engine.watch.counters import Counters, Reading
 from wellfed.testing import spin
 
 

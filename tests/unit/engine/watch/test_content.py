@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from wellfed._engine import content
-from wellfed._engine.content import MOST_NODES, leading, look
+from wellfed._engine.watch import content
+from wellfed._engine.watch.content import MOST_NODES, leading, look
 
 FOUR = torch.zeros(4)  # 16 bytes
 Pair = namedtuple("Pair", ["x", "y"])

@@ -1,0 +1,1 @@
+"""Torch's own loader, watched while it works: spans, and what they are noted with."""
