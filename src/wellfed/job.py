@@ -15,7 +15,7 @@ class Job:
     """The user's dataset, map-style or iterable."""
 
     batch_sampler: Any = None
-    """Yields lists of indices; None for an iterable dataset or with automatic batching off."""
+    """Yields lists of indices; None with automatic batching off."""
 
     sampler: Any = None
     """Yields single indices."""
@@ -23,7 +23,31 @@ class Job:
     batch_size: int | None = None
     drop_last: bool = False
     collate: Callable[[Any], Any] | None = None
-    """Turns samples into a batch."""
+    """Turns samples into a batch; with automatic batching off, is given each sample."""
 
     iterable: bool = False
     """Whether the dataset is an IterableDataset."""
+
+    workers: int = 0
+    """Logical workers: torch's `num_workers`. Batch k draws from the random streams of logical
+    worker k mod `workers`, whatever processes the plan uses; with 0, from the trainer's own."""
+
+    base_seed: int = 0
+    """What torch drew for this iterator: logical worker w is seeded with `base_seed + w`."""
+
+    worker_init: Callable[[int], None] | None = None
+    """Called once in each logical worker with its number, after seeding."""
+
+    timeout_s: float = 0.0
+    """How long a batch may take before an error is raised; 0: for ever."""
+
+    context: Any = None
+    """The multiprocessing context that the user chose; None for the platform's default."""
+
+    thread_safe: bool = False
+    """The user's consent that samples may be fetched by several threads at once."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether an index stands for several samples, and `collate` joins them."""
+        return self.batch_sampler is not None

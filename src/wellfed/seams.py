@@ -24,7 +24,13 @@ class Stream(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
     def __next__(self) -> Any:
-        """The next batch. Raises StopIteration at the end, and the user's own exceptions."""
+        """The next batch. Raises StopIteration at the end, and the user's own exceptions.
+
+        After an exception the next call goes on with the batch after it, as torch does.
+        """
+
+    def restart(self, indices: Iterator[Any]) -> None:
+        """Begin another epoch with what is already started; what is left of this one is dropped."""
 
     def close(self) -> None:
         """Give everything back. Harmless when called twice."""
@@ -33,11 +39,22 @@ class Stream(Protocol):
 class Backend(Protocol):
     """A way of making batches."""
 
-    def refuses(self, job: Job) -> str | None:
-        """Why this job cannot run here, in one sentence; None if it can."""
+    name: str
+    """What `Plan.backend` calls it."""
 
-    def open(self, job: Job, plan: Plan) -> Stream:
-        """Start making batches."""
+    def refuses(self, job: Job, plan: Plan) -> str | None:
+        """Why this job cannot run here under this plan, in one sentence; None if it can."""
+
+    def open(self, job: Job, plan: Plan, indices: Iterator[Any]) -> Stream:
+        """Start making batches.
+
+        Args:
+            job: what is loaded.
+            plan: how.
+            indices: what torch's fetcher takes, one for each batch: a list of indices with
+                automatic batching, a single one without. Read once each, in order, and only by
+                the thread that calls `__next__`.
+        """
 
 
 class Renderer(Protocol):

@@ -73,6 +73,12 @@ def read_job(loader: Any) -> Job:
         batch_size=loader.batch_size,
         drop_last=loader.drop_last,
         collate=loader.collate_fn,
+        iterable=isinstance(loader.dataset, IterableDataset),
+        workers=int(loader.num_workers),
+        worker_init=loader.worker_init_fn,
+        timeout_s=float(loader.timeout),
+        context=loader.multiprocessing_context,
+        thread_safe=bool(getattr(loader, "thread_safe", False)),
     )
 
 

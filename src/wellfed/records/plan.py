@@ -9,7 +9,8 @@ class Plan(Record, frozen=True, kw_only=True):
     """How batches are made. Never which batches: that is the Job."""
 
     backend: str = "torch"
-    """Who makes the batches; "torch" is torch's own iterator, as found in an unmodified script."""
+    """Who makes the batches: "inline", in the trainer's process; "processes", worker processes;
+    "torch", torch's own iterator, as found in an unmodified script."""
 
     workers: int = 0
     """Worker processes; 0 means that the trainer's own process makes each batch when asked."""
@@ -28,6 +29,9 @@ class Plan(Record, frozen=True, kw_only=True):
 
     start_method: str | None = None
     """How workers start: "fork", "spawn" or "forkserver"; None without workers."""
+
+    threads: int = 0
+    """Threads in each worker that fetch samples side by side; 0: the worker's own thread alone."""
 
     @property
     def depth(self) -> int:
