@@ -1,0 +1,86 @@
+"""A page of shared memory for each worker: what it is doing, and which of its slabs are free.
+
+    trainer writes   slab s is free again (one byte each)
+    worker writes    the batch it is making, the place in it, the process's beginning
+
+Reading and writing it costs no system call and wakes nobody. One side writes each place, except that
+the worker clears a slab's byte once it has seen it.
+"""
+
+import mmap
+import os
+
+__all__ = ["DROP", "FREE", "Board", "Page"]
+
+PAGE = 4096
+SLABS = 3072
+# Numbers of slabs grow for ever, and share a byte with those that are so many before them: a worker
+# has a few slabs for each batch that is in the making or kept.
+_FLAGS = PAGE - SLABS
+
+FREE, DROP = 1, 2
+"""What the trainer says of a slab: it may be written again; it is to be given back."""
+
+_NUMBER, _PLACE = 0, 1
+
+
+class Board:
+    """The pages of all workers, as the trainer sees them."""
+
+    def __init__(self, workers: int) -> None:
+        self.fd = os.memfd_create("wellfed-board", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, workers * PAGE)
+        self._memory = mmap.mmap(self.fd, workers * PAGE)
+
+    def page(self, worker: int) -> "Page":
+        """One worker's page."""
+        return Page(self._memory, worker)
+
+    def close(self) -> None:
+        """Give it back; pages that are still held keep the memory."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Page:
+    """One worker's page, in the trainer or in the worker."""
+
+    def __init__(self, memory: mmap.mmap, worker: int) -> None:
+        whole = memoryview(memory)[worker * PAGE : (worker + 1) * PAGE]
+        self._words = whole[:_FLAGS].cast("q")
+        self._flags = whole[_FLAGS:]
+
+    @classmethod
+    def opened(cls, fd: int, worker: int) -> "Page":
+        """The page in a worker that was handed the board."""
+        return cls(mmap.mmap(fd, os.fstat(fd).st_size), worker)
+
+    @property
+    def number(self) -> int:
+        """The batch being made; -1 between two."""
+        return self._words[_NUMBER] - 1
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self._words[_NUMBER] = number + 1
+
+    @property
+    def place(self) -> int:
+        """Which sample of the batch is being fetched."""
+        return self._words[_PLACE]
+
+    @place.setter
+    def place(self, place: int) -> None:
+        self._words[_PLACE] = place
+
+    def say(self, slab: int, what: int) -> None:
+        """The trainer: this slab is FREE, or to be DROPped."""
+        self._flags[slab % SLABS] = what
+
+    def heard(self, slab: int) -> int:
+        """The worker: what was said of this slab since the last time; 0: nothing."""
+        said = self._flags[slab % SLABS]
+        if said:
+            self._flags[slab % SLABS] = 0
+        return said

@@ -1,0 +1,196 @@
+"""The worker processes of one iterator, as the trainer sees them.
+
+    Crew ── Task ──► worker 0, 1, ...        one socket each, and one that all read from
+         ◄─ Record ─
+         ◄─ death ──                         a process descriptor each: seen at once
+
+Nothing here blocks but `wait`, and nothing here decides: which batch goes where is the Flow's.
+"""
+
+import multiprocessing
+import os
+import select
+import signal
+import socket
+from collections import deque
+from typing import Any
+
+from wellfed._engine import wire
+from wellfed._engine.board import DROP, FREE, Board
+from wellfed._engine.leases import Shelf
+from wellfed._engine.template import Template
+from wellfed._engine.wire import Record, Task
+from wellfed._engine.worker import Setup
+
+__all__ = ["Crew"]
+
+# Once their sockets are closed, workers end as soon as their sample is fetched. What takes longer
+# than this, all of them together, is killed.
+CLOSE_S = 2.0
+
+
+class _Member:
+    """One worker process."""
+
+    def __init__(self, mine: socket.socket) -> None:
+        self.socket = mine
+        self.shelf = Shelf()
+        self.unsent: deque[Task] = deque()
+        self.pid = -1
+        self.descriptor = -1
+
+
+class Crew:
+    """Worker processes, their sockets and their slabs."""
+
+    def __init__(self, setup: Setup, context: Any, homes: list[tuple[int, ...]]) -> None:
+        """Start them, all side by side.
+
+        Args:
+            setup: what each is told.
+            context: the multiprocessing context that says how.
+            homes: for each process the logical workers that live in it.
+        """
+        self._members: list[_Member] = []
+        self._unsent: deque[Task] = deque()
+        self._poll = select.epoll()
+        self._board = Board(len(homes))
+        self._pages = [self._board.page(number) for number in range(len(homes))]
+        self._template = Template(setup, context or multiprocessing)
+        self._to_all, from_all = wire.pair()
+        self._to_all.setblocking(False)
+        from_all.setblocking(False)
+        try:
+            for number, hosted in enumerate(homes):
+                mine, theirs = wire.pair()
+                mine.setblocking(False)
+                self._members.append(_Member(mine))
+                fds = [theirs.fileno(), from_all.fileno(), self._board.fd]
+                self._template.ask(number, hosted, fds)
+                theirs.close()
+            for _ in homes:
+                number, pid, descriptor = self._template.forked()
+                member = self._members[number]
+                member.pid, member.descriptor = pid, descriptor
+                self._poll.register(member.socket, select.EPOLLIN)
+                self._poll.register(descriptor, select.EPOLLIN)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            from_all.close()
+        self._by_fd = {
+            fd: number
+            for number, member in enumerate(self._members)
+            for fd in (member.socket.fileno(), member.descriptor)
+        }
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes."""
+        return [member.pid for member in self._members]
+
+    def send(self, task: Task, process: int | None) -> None:
+        """Have a task done, by this process or by whichever is idle."""
+        queue = self._unsent if process is None else self._members[process].unsent
+        queue.append(task)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what did not fit into a socket's buffer before."""
+        _flush(self._to_all, self._unsent)
+        for member in self._members:
+            if member.unsent:
+                _flush(member.socket, member.unsent)
+
+    def wait(self, within_s: float | None) -> list[tuple[int, Record]]:
+        """Records that have come, with the process they come from; waits for the first.
+
+        Args:
+            within_s: how long to wait; 0: not at all; None: for ever.
+
+        Raises:
+            RuntimeError: a worker died.
+        """
+        came: list[tuple[int, Record]] = []
+        dead: list[int] = []
+        for fd, _ in self._poll.poll(within_s):
+            number = self._by_fd[fd]
+            member = self._members[number]
+            if fd == member.descriptor:
+                dead.append(number)
+            came += [(number, record) for record in self._records(member)]
+        if dead and not came:
+            raise self._death(dead)
+        return came
+
+    def _records(self, member: _Member) -> list[Record]:
+        records = []
+        try:
+            while (read := wire.read_record(member.socket)) is not None:
+                record, fds = read
+                for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
+                    member.shelf.adopt(slab, nbytes, fd)
+                for slab in record.retired:
+                    member.shelf.drop(slab)
+                records.append(record)
+            # The end of the connection: the process descriptor will say so too.
+            self._poll.unregister(member.socket)
+        except BlockingIOError:
+            pass
+        return records
+
+    def _death(self, dead: list[int]) -> RuntimeError:
+        pids = ", ".join(str(self._members[number].pid) for number in dead)
+        error = RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly")
+        for number in dead:
+            code, pid = self._template.exit_code(number), self._members[number].pid
+            if code is not None and code < 0:
+                how = f"is killed by signal: {signal.strsignal(-code)}."
+            else:
+                how = f"exited unexpectedly with exit code {code}."
+            error.__cause__ = RuntimeError(f"DataLoader worker (pid {pid}) {how}")
+        return error
+
+    # -- slabs --------------------------------------------------------------------------------
+
+    def shelf(self, process: int) -> Shelf:
+        """The slabs of one process."""
+        return self._members[process].shelf
+
+    def give_back(self) -> None:
+        """Tell the workers which of their slabs nobody reads any more."""
+        for member, page in zip(self._members, self._pages, strict=True):
+            for slab in member.shelf.freed():
+                page.say(slab, FREE)
+            for slab in member.shelf.spent():
+                page.say(slab, DROP)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all processes. Harmless when called twice."""
+        for member in self._members:
+            try:
+                # Not only closed: processes forked since may hold copies of the socket.
+                member.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            member.socket.close()
+        self._to_all.close()
+        self._poll.close()
+        self._template.close(CLOSE_S)
+        for member in self._members:
+            member.shelf.close()
+            if member.descriptor >= 0:
+                os.close(member.descriptor)
+                member.descriptor = -1
+        self._board.close()
+
+
+def _flush(to: socket.socket, tasks: deque[Task]) -> None:
+    try:
+        while tasks and wire.send_task(to, tasks[0]):
+            tasks.popleft()
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the process died: its descriptor says so, and how

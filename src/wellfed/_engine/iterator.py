@@ -1,0 +1,118 @@
+"""The iterator that a `wellfed.DataLoader` gives: torch's protocol on one side, a Stream on the other.
+
+It is one of torch's iterators: torch's own `__init__` and `_reset` run, so the seed is drawn, the
+sampler's `__iter__` called and the warnings given when and as often as torch does it. What it adds
+is where the batches come from.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import _DatasetKind
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from wellfed._engine.indices import Lookahead, bulk
+from wellfed._engine.reading import read_job
+from wellfed.job import Job
+from wellfed.records import Plan
+from wellfed.seams import Backend, Stream
+
+__all__ = ["EngineIterator"]
+
+
+class EngineIterator(_BaseDataLoaderIter):
+    """One pass over a loader, or, with persistent workers, one after the other."""
+
+    def __init__(self, loader: Any, backend: Backend, plan: Plan) -> None:
+        """Draw the seed, start what the plan says, and read ahead as torch does.
+
+        Args:
+            loader: a torch.utils.data.DataLoader, or what has its attributes.
+            backend: who makes the batches; it does not refuse the loader's job.
+            plan: how.
+        """
+        super().__init__(loader)  # type: ignore[no-untyped-call]
+        self.backend = backend.name
+        """Who makes the batches."""
+        self._prefetch_factor = loader.prefetch_factor
+        self._in_order = loader.in_order
+        self._stream: Stream | None = None
+        if not self._num_workers:
+            # Torch's words, for the same mistake.
+            if self._timeout != 0:
+                raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+            self._open = _opener(
+                backend, replace(read_job(loader), base_seed=self._base_seed), plan
+            )
+            self._stream = self._open(self._indices())
+        else:
+            job = replace(read_job(loader), base_seed=self._base_seed)
+            self._open = _opener(backend, job, plan)
+            self._reset(loader, first_iter=True)
+
+    def _reset(self, loader: Any, first_iter: bool = False) -> None:
+        super()._reset(loader, first_iter)  # type: ignore[no-untyped-call]
+        if self._stream is None:
+            self._stream = self._open(self._indices())
+        else:
+            self._stream.restart(self._indices())
+
+    def _indices(self) -> Iterator[Any]:
+        """What the sampler yields, asked for as torch asks."""
+        if self.backend != "inline":
+            return _Asked(self._next_index)
+        indices = bulk(self._index_sampler) or _Asked(self._next_index)
+        if self._num_workers:
+            return Lookahead(indices, self._num_workers * self._prefetch_factor)
+        return indices
+
+    def _next_data(self) -> Any:
+        if self._stream is None:
+            raise StopIteration
+        try:
+            return next(self._stream)
+        except StopIteration:
+            if not self._persistent_workers:
+                self._shutdown_workers()
+            raise
+
+    def __next__(self) -> Any:
+        # Torch enters its profiler's range at each batch, which takes 5 µs also where no profiler
+        # runs, and the warning about lengths is of iterable datasets only.
+        if self._dataset_kind == _DatasetKind.Iterable or torch.autograd._profiler_enabled():
+            return super().__next__()
+        data = self._next_data()
+        self._num_yielded += 1
+        return data
+
+    @property
+    def _workers(self) -> list[int]:
+        return list(getattr(self._stream, "pids", ()))
+
+    def _shutdown_workers(self) -> None:
+        """End the workers, by torch's name for it. Harmless when called twice."""
+        stream, self._stream = self.__dict__.get("_stream"), None
+        if stream is not None:
+            stream.close()
+
+    def __del__(self) -> None:
+        self._shutdown_workers()
+
+
+class _Asked:
+    """An iterator that asks a function; one that has ended is asked again, as torch does."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._ask()
+
+
+def _opener(backend: Backend, job: Job, plan: Plan) -> Callable[[Iterator[Any]], Stream]:
+    return lambda indices: backend.open(job, plan, indices)

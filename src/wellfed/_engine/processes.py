@@ -1,0 +1,256 @@
+"""The processes back end: batches made by worker processes, handed over in shared memory.
+
+    indices ─► Flow ── what to send ──► Crew ─► workers
+                 ▲                        │
+                 └──── what has come ─────┘─► unpack ─► the trainer
+
+The loop that moves all this runs inside `__next__`; between two calls the workers go on with what
+they were sent, which is all of the window.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import default_collate
+
+from wellfed._engine import away
+from wellfed._engine.crew import Crew
+from wellfed._engine.failures import raise_failure
+from wellfed._engine.flow import Deliver, End, Flow, Mode
+from wellfed._engine.joining import Unfit, joined
+from wellfed._engine.parcel import Parcel, discard, unpack
+from wellfed._engine.wire import Kind, Record, Task
+from wellfed._engine.worker import Setup
+from wellfed.job import Job
+from wellfed.records import Plan
+
+__all__ = ["ProcessStream", "Processes"]
+
+# Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
+# least so many; beyond that each is copied out of its slab, so that workers never lack one.
+LEAST_KEPT_BYTES = 64 << 20
+
+
+class Processes:
+    """Makes batches in worker processes."""
+
+    name = "processes"
+
+    def refuses(self, job: Job, plan: Plan) -> str | None:
+        """Without logical workers all of it is the trainer's own."""
+        if not job.workers:
+            return "num_workers=0 keeps the user's code in the trainer's process."
+        if not plan.workers:
+            return "The plan has no worker process."
+        if not hasattr(os, "pidfd_open"):
+            return "This platform has no process descriptors."
+        return None
+
+    def open(self, job: Job, plan: Plan, indices: Iterator[Any]) -> "ProcessStream":
+        """Start the workers, and the first epoch."""
+        return ProcessStream(job, plan, indices)
+
+
+class ProcessStream:
+    """Batches in order, from worker processes."""
+
+    def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
+        self._job = job
+        self._plan = plan
+        self._fixed_because = away.standing_reason(job)
+        self._crew = self._start()
+        self._epoch = -1
+        self._anew = False
+        self._largest_bytes = 0
+        self._indices = indices
+        self._flow: Flow
+        self._tasks: dict[int, Any] = {}
+        self.restart(indices)
+
+    def _start(self) -> Crew:
+        job = self._job
+        setup = Setup(
+            dataset=job.dataset,
+            iterable=job.iterable,
+            batched=job.batched,
+            drop_last=job.drop_last,
+            collate=job.collate,
+            workers=job.workers,
+            base_seed=job.base_seed,
+            worker_init=job.worker_init,
+        )
+        # What keeps a batch at home is the state of a process: then each home has one.
+        processes = job.workers if self._fixed_because else self._plan.workers
+        homes = [tuple(range(first, job.workers, processes)) for first in range(processes)]
+        return Crew(setup, job.context, [hosted or (0,) for hosted in homes])
+
+    @property
+    def why_fixed(self) -> str | None:
+        """Why each batch is made by its own worker; None where any worker makes any batch."""
+        return self._fixed_because
+
+    @property
+    def pids(self) -> list[int]:
+        """The worker processes."""
+        return self._crew.pids
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def restart(self, indices: Iterator[Any]) -> None:
+        """Begin another epoch with the same workers."""
+        self._epoch += 1
+        self._indices = indices
+        self._tasks = {}
+        self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
+        for _ in range(self._window):
+            self._read_index()
+        self._flow.split = self._parts_of_trial()
+        self._dispatch()
+
+    @property
+    def _window(self) -> int:
+        return self._job.workers * (self._plan.prefetch or 2)
+
+    def _new_flow(self, mode: Mode) -> Flow:
+        return Flow(
+            workers=self._job.workers,
+            window=self._window,
+            in_order=self._plan.in_order,
+            mode=Mode.FIXED if self._fixed_because else mode,
+        )
+
+    def _parts_of_trial(self) -> int:
+        first = self._tasks.get(0)
+        can_join = self._job.collate is default_collate and self._job.batched
+        if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
+            return 1
+        return max(1, min(len(self._crew.pids), len(first)))
+
+    def _read_index(self) -> None:
+        try:
+            index = next(self._indices)
+        except StopIteration:
+            self._flow.no_more()
+            return
+        number = self._flow.add()
+        if number is not None:
+            self._tasks[number] = index
+
+    def _dispatch(self) -> None:
+        if self._anew and not self._flow.out:
+            self._anew = False
+            self._start_anew()
+        self._crew.give_back()
+        processes = len(self._crew.pids)
+        for send in self._flow.sends():
+            index = self._tasks[send.number]
+            if send.parts > 1:
+                share = -(-len(index) // send.parts)
+                index = index[send.part * share : (send.part + 1) * share]
+            moved = send.anywhere or send.parts > 1
+            task = Task(
+                self._epoch, send.number, send.home, send.part, send.parts, moved, send.trial, index
+            )
+            process = (send.home + send.part) % processes
+            self._crew.send(task, None if send.anywhere and processes > 1 else process)
+
+    def __next__(self) -> Any:
+        deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
+        self._receive(0)
+        while True:
+            self._dispatch()
+            step = self._flow.next()
+            if isinstance(step, Deliver):
+                done, value = self._deliver(step)
+                if done:
+                    return value
+            elif isinstance(step, End):
+                raise StopIteration
+            elif deadline is None:
+                self._receive(None)
+            elif not self._receive(max(0.0, deadline - time.monotonic())):
+                seconds = self._job.timeout_s
+                raise RuntimeError(f"DataLoader timed out after {seconds:g} seconds")
+
+    def _receive(self, within_s: float | None) -> bool:
+        self._crew.flush()
+        came = self._crew.wait(within_s)
+        for process, record in came:
+            if record.why:
+                self._stay(record)
+            if record.epoch == self._epoch:
+                self._take(process, record)
+            else:
+                self._return([(process, record)])
+        return bool(came)
+
+    def _take(self, process: int, record: Record) -> None:
+        came = (process, record)
+        if record.kind == Kind.EXHAUSTED:
+            self._flow.exhausted(process, record.number)
+            self._read_index()
+            return
+        if record.kind == Kind.REFUSED:
+            self._return(self._flow.refused(record.number))
+        elif not self._flow.arrived(record.number, record.part, came):
+            self._return([came])
+
+    def _stay(self, record: Record) -> None:
+        """Batches must be made by their homes from here on."""
+        self._fixed_because = away.why(record.why)
+        self._flow.stay()
+        # Where a trial changed the dataset of the process it ran in, or where a home needs a process
+        # of its own, the workers are made anew; nothing was delivered yet.
+        if record.why & away.CHANGED and record.number == self._epoch == 0:
+            self._anew = self._plan.workers != self._job.workers or record.parts > 1
+
+    def _start_anew(self) -> None:
+        read = sorted(self._tasks)
+        self._crew.close()
+        self._crew = self._start()
+        self._flow = self._new_flow(Mode.FIXED)
+        for _ in read:
+            self._flow.add()
+
+    def _return(self, unwanted: list[tuple[int, Record]]) -> None:
+        """The slabs of what nobody will unpack are free."""
+        for process, record in unwanted:
+            discard(_parcel(record), self._crew.shelf(process))
+
+    def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
+        parts = [self._unpacked(process, record) for process, record in batch.parts]
+        if len(parts) > 1:
+            try:
+                value = joined(parts)
+            except Unfit:
+                self._flow.unmake(batch)
+                return False, None
+        else:
+            value = parts[0]
+        del self._tasks[batch.number]
+        self._read_index()
+        process, record = batch.parts[0]
+        if record.kind == Kind.RAISED:
+            raise_failure(record.body)
+        return True, value
+
+    def _unpacked(self, process: int, record: Record) -> Any:
+        if record.kind != Kind.BATCH:
+            return None
+        shelf = self._crew.shelf(process)
+        self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
+        kept = max(LEAST_KEPT_BYTES, self._largest_bytes * self._flow.most)
+        return unpack(
+            _parcel(record), shelf, private=shelf.leased_bytes * len(self._crew.pids) > kept
+        )
+
+    def close(self) -> None:
+        """End the workers. Harmless when called twice."""
+        self._crew.close()
+
+
+def _parcel(record: Record) -> Parcel:
+    return Parcel(record.slab, record.offset, record.length, record.used, record.body)

@@ -1,0 +1,202 @@
+"""The messages between the trainer and its workers.
+
+    trainer ── Task ──►  worker's own socket, or the one that all workers read from
+    worker  ── Record ─► trainer, on the worker's own socket
+
+The sockets keep messages apart (SOCK_SEQPACKET) and carry file descriptors. One message is one
+system call on either side: no thread feeds a queue and no lock is shared between processes, so
+that a process which is killed at any moment leaves nothing behind that others would wait for.
+"""
+
+import array
+import os
+import pickle
+import socket
+import struct
+from collections.abc import Sequence
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+__all__ = [
+    "MOST_BYTES",
+    "Kind",
+    "Record",
+    "Task",
+    "pair",
+    "read_record",
+    "read_task",
+    "send_record",
+    "send_task",
+]
+
+# A message must fit the socket's buffer, whose default is 208 KiB; longer ones travel as memory.
+MOST_BYTES = 64 * 1024
+_MOST_FDS = 64
+_FDS_SPACE = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
+
+_PLAIN, _LONG = b"\0", b"\1"
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that keep messages apart."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Task(NamedTuple):
+    """What a worker is asked to make, or to begin."""
+
+    epoch: int
+    number: int
+    home: int
+    """The logical worker whose batch it is."""
+    part: int
+    parts: int
+    moved: bool
+    """Whether it may be made by a worker that is not its home, and is refused where it then
+    turns out to depend on more than its indices."""
+    trial: bool
+    """Whether to look closely at what it depends on, and to say so."""
+    index: Any
+    """What torch's fetcher takes; for a part, its share of the indices."""
+
+
+def send_task(to: socket.socket, task: Task) -> bool:
+    """Send without waiting.
+
+    Returns:
+        Whether it was sent; not if the socket's buffer is full.
+
+    Raises:
+        Exception: whatever the index raises when it is pickled.
+    """
+    return _send(to, _PLAIN, bytes(ForkingPickler.dumps(tuple(task))), ())
+
+
+def read_task(source: socket.socket) -> Task | None:
+    """The next message, or None at the end of the connection.
+
+    Raises:
+        BlockingIOError: the socket does not wait, and there is none.
+    """
+    message, fds = _receive(source)
+    if not message:
+        return None
+    return Task(*pickle.loads(_body(message, fds)))
+
+
+class Kind:
+    """What a record says."""
+
+    BATCH = 0
+    """A part of a batch is made, and where it lies."""
+    RAISED = 1
+    """The user's code raised; the body is the pickled exception."""
+    EXHAUSTED = 2
+    """The worker's iterable dataset has ended."""
+    REFUSED = 3
+    """It was asked for away from its home, and depends on more than its indices."""
+
+
+class Record(NamedTuple):
+    """What a worker says of a part of a batch."""
+
+    kind: int
+    why: int
+    """What else than its indices it depends on, as bits of `away`; 0 where that was not seen."""
+    part: int
+    parts: int
+    epoch: int
+    number: int
+    slab: int
+    """Where the parcel lies; -1: in the body."""
+    offset: int
+    length: int
+    fetch_ns: int
+    """Wall time of fetching and collating."""
+    pack_ns: int
+    """Wall time of packing it."""
+    used: tuple[int, ...]
+    """Slabs that it occupies."""
+    fresh: tuple[tuple[int, int], ...]
+    """Slabs that the trainer has not met: number and size; their descriptors come with them."""
+    retired: tuple[int, ...]
+    """Slabs that the worker has let go of: the trainer is to do so too."""
+    body: bytes
+
+
+_HEAD = struct.Struct("<BBHHIqiqIqqHHH")
+_FRESH = struct.Struct("<IQ")
+
+
+def send_record(to: socket.socket, record: Record, fds: Sequence[int]) -> None:
+    """Send, and wait while the buffer is full. At most 512 bytes where nothing was raised."""
+    counts = len(record.used), len(record.fresh), len(record.retired)
+    slabs = record.used + record.retired
+    parts = [_HEAD.pack(*record[:11], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
+    parts += [_FRESH.pack(*one) for one in record.fresh]
+    _send(to, _PLAIN, b"".join([*parts, record.body]), fds)
+
+
+def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
+    """The next record and the descriptors that came with it; None at the end of the connection.
+
+    Raises:
+        BlockingIOError: there is none yet.
+    """
+    message, fds = _receive(source)
+    if not message:
+        return None
+    long = message[:1] == _LONG
+    body = _body(message, fds[-1:] if long else [])
+    head = _HEAD.unpack_from(body)
+    used, fresh, retired = head[11:]
+    slabs = struct.unpack_from(f"<{used + retired}I", body, _HEAD.size)
+    at = _HEAD.size + 4 * (used + retired)
+    end = at + fresh * _FRESH.size
+    met = tuple(_FRESH.iter_unpack(body[at:end]))
+    record = Record._make((*head[:11], slabs[:used], met, slabs[used:], body[end:]))
+    return record, fds[:-1] if long else fds
+
+
+def _send(to: socket.socket, mark: bytes, body: bytes, fds: Sequence[int]) -> bool:
+    long = -1
+    if len(body) > MOST_BYTES:
+        long = os.memfd_create("wellfed-message", os.MFD_CLOEXEC)
+        with open(long, "wb", closefd=False) as file:
+            file.write(body)
+        mark, body, fds = _LONG, b"", [*fds, long]
+    try:
+        if fds:
+            socket.send_fds(to, [mark + body], list(fds))
+        else:
+            to.send(mark + body)
+    except BlockingIOError:
+        return False
+    finally:
+        if long >= 0:
+            os.close(long)
+    return True
+
+
+def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        message, ancillary, _, _ = source.recvmsg(
+            MOST_BYTES + 4096, _FDS_SPACE, socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:  # the other side was killed with messages unread
+        return b"", []
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, fds.tolist()
+
+
+def _body(message: bytes, fds: list[int]) -> bytes:
+    if message[:1] == _PLAIN:
+        return message[1:]
+    try:
+        size = os.fstat(fds[0]).st_size
+        return os.pread(fds[0], size, 0)
+    finally:
+        os.close(fds[0])

@@ -1,0 +1,158 @@
+"""A drop-in for torch's DataLoader: the same batches, made by wellfed's own engine.
+
+It composes and decides nothing: what is loaded is read from torch's attributes, who makes it is
+looked up, and the iterator does the rest.
+"""
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader as TorchDataLoader
+from torch.utils.data import Dataset, Sampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from wellfed._engine.inline import Inline
+from wellfed._engine.iterator import EngineIterator
+from wellfed._engine.processes import Processes
+from wellfed._engine.reading import read_job, read_plan
+from wellfed._engine.stock import why_stock
+from wellfed.errors import UsageError
+from wellfed.records import Plan
+from wellfed.seams import Backend
+
+__all__ = ["DataLoader", "engine_iterator"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", covariant=True)
+
+BACKENDS: tuple[Backend, ...] = (Inline(), Processes())
+"""Who can make batches; the first that does not refuse a job makes it."""
+
+
+class DataLoader(TorchDataLoader[T]):
+    """torch's DataLoader on wellfed's engine: same samples, same order, same random draws.
+
+    All of torch's arguments mean what they mean there.
+
+    Args:
+        dataset: as in torch, and so are all others down to `in_order`.
+        plan: how batches are made, by hand: a `wellfed.records.Plan`. By default it follows from
+            `num_workers` and `prefetch_factor`.
+        thread_safe: your consent that samples may be fetched by several threads at once.
+
+    Raises:
+        ValueError: as torch's DataLoader does.
+        UsageError: the plan cannot serve this loader; the message says why.
+    """
+
+    plan: Plan | None
+    thread_safe: bool
+
+    def __init__(
+        self,
+        dataset: Dataset[T],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler[Any] | Iterable[Any] | None = None,
+        batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[T]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        plan: Plan | None = None,
+        thread_safe: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.thread_safe = thread_safe
+        super().__init__(
+            dataset,
+            batch_size,
+            shuffle,
+            sampler,
+            batch_sampler,
+            num_workers,
+            collate_fn,
+            pin_memory,
+            drop_last,
+            timeout,
+            worker_init_fn,
+            multiprocessing_context,
+            generator,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            pin_memory_device=pin_memory_device,
+            in_order=in_order,
+        )
+
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        iterator = engine_iterator(self)
+        return super()._get_iterator() if iterator is None else iterator
+
+
+def engine_iterator(loader: Any) -> EngineIterator | None:
+    """An iterator of the engine over any of torch's loaders; None if torch's own must serve it.
+
+    Raises:
+        UsageError: the loader has a plan that cannot serve it.
+    """
+    asked: Plan | None = getattr(loader, "plan", None)
+    reason = why_stock(loader)
+    if reason is None and asked is not None and asked.backend == "torch":
+        reason = "The plan asks for torch's own iterator."
+    if reason is not None:
+        _say_once(loader, reason)
+        return None
+    if loader.num_workers:
+        loader.check_worker_number_rationality()
+    job = read_job(loader)
+    refusals = []
+    for backend in BACKENDS:
+        plan = _plan_for(backend, loader, asked)
+        if plan is None:
+            continue
+        refusal = backend.refuses(job, plan)
+        if refusal is None:
+            return EngineIterator(loader, backend, plan)
+        refusals.append(refusal)
+    if asked is None:
+        return None
+    raise UsageError(
+        f"the plan cannot serve this loader: backend={asked.backend!r}, workers={asked.workers}. "
+        f"{' '.join(refusals)} Leave plan=None, or change it."
+    )
+
+
+def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:
+    if asked is not None:
+        return asked if asked.backend == backend.name else None
+    if backend.name == "inline":
+        return Plan(backend="inline")
+    found = read_plan(loader)
+    return Plan(
+        backend=backend.name,
+        workers=found.workers,
+        prefetch=found.prefetch,
+        pin_memory=found.pin_memory,
+        persistent=found.persistent,
+        in_order=found.in_order,
+        start_method=found.start_method,
+    )
+
+
+def _say_once(loader: Any, reason: str) -> None:
+    if not loader.__dict__.get("_said_stock"):
+        loader.__dict__["_said_stock"] = True
+        where = "main process" if multiprocessing.parent_process() is None else "child process"
+        log.info("torch's own iterator serves this loader (%s). %s", where, reason)
