@@ -36,6 +36,9 @@ INTEGERS = frozenset({int, np.int64, np.int32})
 # Joining the rows of one more part costs about as much as reading this many samples one by one.
 SAMPLES_PER_PART = 4
 
+# Samples of four or five dimensions may have their channels last, and torch.stack keeps that.
+CHANNELS_MAY_BE_LAST = 5
+
 
 class _Unusual(Exception):
     """Something that only torch's own way is sure to get right."""
@@ -69,14 +72,17 @@ def rows_of(job: Job) -> Callable[[Any], Any] | None:
 def _is_plain(data: Any) -> bool:
     """Whether torch's own code, and nothing else, reads a sample of it."""
     kind = type(data)
+    if kind not in (TensorDataset, ConcatDataset, Subset):
+        return False
+    if not is_its_own(data, "__getitem__", dataset):
+        return False
     if kind is Subset:
-        own = is_its_own(data, "__getitems__", dataset) and is_its_own(data, "__getitem__", dataset)
-        return own and _is_plain(data.dataset)
-    if hasattr(data, "__getitems__") or not is_its_own(data, "__getitem__", dataset):
+        return is_its_own(data, "__getitems__", dataset) and _is_plain(data.dataset)
+    if hasattr(data, "__getitems__"):
         return False
     if kind is ConcatDataset:
-        return all(_is_plain(part) for part in data.datasets)
-    return kind is TensorDataset and all(map(_is_dense, data.tensors))
+        return all(map(_is_plain, data.datasets))
+    return all(map(_is_dense, data.tensors))
 
 
 def _collates_as_torch_does() -> bool:
@@ -101,16 +107,29 @@ def _is_dense(tensor: Any) -> TypeGuard[Tensor]:
             or tensor.is_conj()
             or tensor.is_neg()
         )
+        and (tensor.ndim < CHANNELS_MAY_BE_LAST or _is_in_order(tensor))
     )
 
 
+def _is_in_order(tensor: Tensor) -> bool:
+    """Whether each sample has exactly the strides of a contiguous tensor."""
+    expected = 1
+    for size, stride in zip(tensor.shape[:0:-1], tensor.stride()[:0:-1], strict=True):
+        if stride != expected:
+            return False
+        expected *= max(size, 1)
+    return True
+
+
 def _as_indices(indices: Any) -> Indices:
+    """As a tensor, or as a range that can be sliced; never empty."""
     kind = type(indices)
     if kind is list:
         return _as_tensor(indices)
-    if kind is range:
-        return indices if indices.step == 1 else torch.arange(*_ends(indices))
-    if kind is Tensor and indices.dtype is torch.int64 and indices.ndim == 1 and len(indices):
+    if kind is range and indices:
+        in_order = indices.step == 1 and indices.start >= 0
+        return indices if in_order else torch.arange(*_ends(indices))
+    if kind is Tensor and indices.dtype is torch.int64 and indices.ndim == 1 and indices.numel():
         return cast("Tensor", indices)
     raise _Unusual
 
@@ -150,15 +169,18 @@ def _columns(data: Any, indices: Indices) -> list[Tensor]:
 def _rows(tensor: Any, indices: Indices) -> Tensor:
     if not _is_dense(tensor):
         raise _Unusual
-    if type(indices) is range:
-        return torch.clone(_within(tensor, indices), memory_format=torch.contiguous_format)
-    # Raises for negative indices too, which are then torch's to count from the end.
-    return torch.index_select(tensor, 0, indices)
+    if type(indices) is not range:
+        # Raises for negative indices too, which are then torch's to count from the end.
+        return torch.index_select(tensor, 0, indices)
+    if tensor.is_contiguous():
+        return torch.narrow_copy(tensor, 0, indices.start, len(indices))
+    # Here narrow_copy would copy the whole tensor first.
+    return torch.clone(_within(tensor, indices), memory_format=torch.contiguous_format)
 
 
 def _within(sequence: Any, span: range) -> Any:
     """A slice that is all there: a slice alone would be cut off at the end without a word."""
-    if not 0 <= span.start < span.stop <= len(sequence):
+    if span.stop > len(sequence):
         raise _Unusual
     return sequence[span.start : span.stop]
 
@@ -199,13 +221,12 @@ def _from_parts(data: Any, indices: Indices) -> list[Tensor]:
         for part, begin, start, stop in zip(parts, [0, *ends], [0, *stops], stops, strict=False)
         if start < stop
     ]
-    return [_in_place(column, places) for column in zip(*pieces, strict=True)]
+    back = places.argsort()
+    return [_put_back(column, back) for column in zip(*pieces, strict=True)]
 
 
-def _in_place(pieces: tuple[Tensor, ...], places: Tensor) -> Tensor:
-    """The rows of all pieces, row k of them put where `places[k]` says."""
-    kinds = {(piece.dtype, piece.shape[1:]) for piece in pieces}
-    if len(kinds) > 1:
+def _put_back(pieces: tuple[Tensor, ...], back: Tensor) -> Tensor:
+    """The rows of all pieces, in the order of the batch."""
+    if len({(piece.dtype, piece.shape[1:]) for piece in pieces}) > 1:
         raise _Unusual
-    rows = torch.cat(pieces)
-    return torch.empty_like(rows).index_copy_(0, places, rows)
+    return torch.cat(pieces).index_select(0, back)
