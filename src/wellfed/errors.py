@@ -5,7 +5,8 @@
     ├── NoVerdict           (3)      it ran, and no verdict is possible; says why
     ├── ReportError         (2)      a report file cannot be read
     │   └── NewerReport     (2)      written by a later wellfed than this one
-    └── MissingExtra        (2)      an optional dependency is not installed; says what to install
+    ├── MissingExtra        (2)      an optional dependency is not installed; says what to install
+    └── SharedMemoryFull    (3)      no memory is left to hand a batch over in
 
 Every message has three parts: what happened, the value, what to do. Exceptions of the user's own
 code are never wrapped: they pass with their own traceback.
@@ -16,6 +17,7 @@ __all__ = [
     "NewerReport",
     "NoVerdict",
     "ReportError",
+    "SharedMemoryFull",
     "UsageError",
     "WellfedError",
 ]
@@ -54,3 +56,9 @@ class MissingExtra(WellfedError):
     """An optional dependency is needed and not installed; the message says what to install."""
 
     exit_code = 2
+
+
+class SharedMemoryFull(WellfedError):
+    """No memory is left to hand a batch over in; the message says how much was wanted."""
+
+    exit_code = 3

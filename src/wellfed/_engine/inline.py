@@ -1,0 +1,88 @@
+"""The inline back end: each batch is made in the trainer's process, when it is asked for."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+from torch._utils import ExceptionWrapper
+
+from wellfed._engine.fetching import fetch_of
+from wellfed._engine.rows import rows_of
+from wellfed.job import Job
+from wellfed.records import Plan
+
+__all__ = ["Inline"]
+
+
+class Inline:
+    """Makes batches where they are used: rows of tensors at once, all else as torch does."""
+
+    name = "inline"
+
+    def refuses(self, job: Job, plan: Plan) -> str | None:
+        """With logical workers, only batches that nothing of the user's has a part in."""
+        if plan.workers:
+            return f"The plan has {plan.workers} worker processes; inline has none."
+        if not job.workers:
+            return None
+        if job.worker_init is not None:
+            return "worker_init_fn is to be called in each worker."
+        if rows_of(job) is None:
+            return "Fetching a sample may depend on the worker that it is fetched in."
+        return None
+
+    def open(
+        self,
+        job: Job,
+        plan: Plan,  # noqa: ARG002 - there is only one way to be inline
+        indices: Iterator[Any],
+    ) -> "InlineStream":
+        """Start an epoch; nothing is read ahead."""
+        return InlineStream(job, indices)
+
+
+class InlineStream:
+    """Batches made one by one, each by the call of `__next__` that returns it."""
+
+    def __init__(self, job: Job, indices: Iterator[Any]) -> None:
+        self._job = job
+        self.restart(indices)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    def restart(self, indices: Iterator[Any]) -> None:
+        """Begin another epoch: an iterable dataset is asked for a new iterator."""
+        # A map reads one index, makes one batch, and goes on after an exception of either.
+        self._batches: Iterator[Any] = map(_maker(self._job), indices)
+
+    def close(self) -> None:
+        """Let go of dataset and sampler."""
+        self._batches = iter(())
+
+
+def _maker(job: Job) -> Callable[[Any], Any]:
+    """What turns the indices of a batch into the batch."""
+    rows = rows_of(job)
+    if rows is None:
+        return fetch_of(job)
+    return _as_from_workers(rows, job.workers) if job.workers else rows
+
+
+def _as_from_workers(make: Callable[[Any], Any], workers: int) -> Callable[[Any], Any]:
+    """The same, with errors that name the logical worker, as torch's do."""
+    wrapper: Any = ExceptionWrapper
+    numbers = count()
+
+    def made(indices: Any) -> Any:
+        number = next(numbers)
+        try:
+            return make(indices)
+        except Exception:
+            failure = wrapper(where=f"in DataLoader worker process {number % workers}")
+        failure.reraise()
+
+    return made
