@@ -3,8 +3,8 @@
     trainer writes   slab s is free again (one byte each)
     worker writes    the batch it is making, the place in it, the process's beginning
 
-Reading and writing it costs no system call and wakes nobody. One side writes each place, except that
-the worker clears a slab's byte once it has seen it.
+Reading and writing it costs no system call and wakes nobody. One side writes each place, except
+that the worker clears a slab's byte once it has seen it.
 """
 
 import mmap

@@ -7,6 +7,7 @@
 Nothing here blocks but `wait`, and nothing here decides: which batch goes where is the Flow's.
 """
 
+import contextlib
 import multiprocessing
 import os
 import select
@@ -51,6 +52,7 @@ class Crew:
             context: the multiprocessing context that says how.
             homes: for each process the logical workers that live in it.
         """
+        self._pid = os.getpid()
         self._members: list[_Member] = []
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
@@ -169,13 +171,13 @@ class Crew:
     # -- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End all processes. Harmless when called twice."""
+        """End all processes. Harmless when called twice, or in a child that inherited them."""
+        if os.getpid() != self._pid:
+            return
         for member in self._members:
-            try:
-                # Not only closed: processes forked since may hold copies of the socket.
+            # Not only closed: processes forked since may hold copies of the socket.
+            with contextlib.suppress(OSError):
                 member.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             member.socket.close()
         self._to_all.close()
         self._poll.close()

@@ -18,7 +18,8 @@ def packed_failure(home: int, index: Any = None) -> bytes:
         home: the logical worker, which torch's text names.
         index: the dataset's index of the sample that raised; None if it was none in particular.
     """
-    wrapper: Any = ExceptionWrapper(where=f"in DataLoader worker process {home}")
+    _wrap: Any = ExceptionWrapper
+    wrapper = _wrap(where=f"in DataLoader worker process {home}")
     wrapper.exc_msg = frames.without_ours(wrapper.exc_msg)
     attempts = [(wrapper, index), (wrapper, None)]
     for attempt in attempts:

@@ -1,4 +1,4 @@
-"""The iterator that a `wellfed.DataLoader` gives: torch's protocol on one side, a Stream on the other.
+"""The iterator of a `wellfed.DataLoader`: torch's protocol on one side, a Stream on the other.
 
 It is one of torch's iterators: torch's own `__init__` and `_reset` run, so the seed is drawn, the
 sampler's `__iter__` called and the warnings given when and as often as torch does it. What it adds
@@ -33,27 +33,24 @@ class EngineIterator(_BaseDataLoaderIter):
             backend: who makes the batches; it does not refuse the loader's job.
             plan: how.
         """
-        super().__init__(loader)  # type: ignore[no-untyped-call]
+        super().__init__(loader)
         self.backend = backend.name
         """Who makes the batches."""
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        if not self._num_workers:
-            # Torch's words, for the same mistake.
-            if self._timeout != 0:
-                raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-            self._open = _opener(
-                backend, replace(read_job(loader), base_seed=self._base_seed), plan
-            )
-            self._stream = self._open(self._indices())
-        else:
-            job = replace(read_job(loader), base_seed=self._base_seed)
-            self._open = _opener(backend, job, plan)
+        job = replace(read_job(loader), base_seed=int(self._base_seed))
+        self._open = _opener(backend, job, plan)
+        if self._num_workers:
+            # Again, because torch's iterator asks the sampler to begin twice where it has workers.
             self._reset(loader, first_iter=True)
+            return
+        if self._timeout != 0:  # torch's words, for the same mistake
+            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+        self._stream = self._open(self._indices())
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
-        super()._reset(loader, first_iter)  # type: ignore[no-untyped-call]
+        super()._reset(loader, first_iter)
         if self._stream is None:
             self._stream = self._open(self._indices())
         else:
@@ -81,7 +78,7 @@ class EngineIterator(_BaseDataLoaderIter):
     def __next__(self) -> Any:
         # Torch enters its profiler's range at each batch, which takes 5 µs also where no profiler
         # runs, and the warning about lengths is of iterable datasets only.
-        if self._dataset_kind == _DatasetKind.Iterable or torch.autograd._profiler_enabled():
+        if self._dataset_kind == _DatasetKind.Iterable or torch._C._autograd._profiler_enabled():
             return super().__next__()
         data = self._next_data()
         self._num_yielded += 1

@@ -76,7 +76,7 @@ class ProcessStream:
             iterable=job.iterable,
             batched=job.batched,
             drop_last=job.drop_last,
-            collate=job.collate,
+            collate=job.collate or _as_they_are,
             workers=job.workers,
             base_seed=job.base_seed,
             worker_init=job.worker_init,
@@ -202,8 +202,8 @@ class ProcessStream:
         """Batches must be made by their homes from here on."""
         self._fixed_because = away.why(record.why)
         self._flow.stay()
-        # Where a trial changed the dataset of the process it ran in, or where a home needs a process
-        # of its own, the workers are made anew; nothing was delivered yet.
+        # Where a trial changed the dataset of the process it ran in, or where a home needs a
+        # process of its own, the workers are made anew; nothing was delivered yet.
         if record.why & away.CHANGED and record.number == self._epoch == 0:
             self._anew = self._plan.workers != self._job.workers or record.parts > 1
 
@@ -232,7 +232,7 @@ class ProcessStream:
             value = parts[0]
         del self._tasks[batch.number]
         self._read_index()
-        process, record = batch.parts[0]
+        _, record = batch.parts[0]
         if record.kind == Kind.RAISED:
             raise_failure(record.body)
         return True, value
@@ -254,3 +254,7 @@ class ProcessStream:
 
 def _parcel(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
+
+
+def _as_they_are(samples: Any) -> Any:
+    return samples

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import _DatasetKind, _utils
-from torch.utils.data._utils import signal_handling
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from wellfed._engine import away, wire
@@ -142,7 +141,7 @@ class _Worker:
         self._away = 0
         self._failed = b""
         """The exception that the start ended in."""
-        signal_handling._set_worker_signal_handlers()
+        torch._C._set_worker_signal_handlers()
         torch.multiprocessing._set_thread_name("pt_data_worker")
         torch.set_num_threads(1)
         self._streams = Streams(setup.base_seed, hosted)
