@@ -13,6 +13,9 @@ __all__ = ["basis", "loader_call", "settings", "side_effects", "watch_longer"]
 # saw too little.
 LONGER_LEAST_S = 120
 
+# Options that end the watching, and the words that each takes.
+_LIMITS = {"--seconds": 2, "--steps": 2, "--full": 1}
+
 
 def loader_call(report: Report) -> str:
     """The loader as one would write it: "DataLoader(ImageFolder, batch_size=64, ...)"."""
@@ -54,13 +57,19 @@ def side_effects(remedy: Remedy) -> tuple[str, ...]:
 
 
 def watch_longer(report: Report) -> str:
-    """The command that would see more than this run did."""
+    """The command that would see more than this run did, with the seconds to give it."""
     words, watched_s = list(report.command), report.trace.ended_ns / 1e9
-    longer_s = str(max(LONGER_LEAST_S, 60 * ceil(2 * watched_s / 60)))
-    if "diagnose" not in words or "--seconds" in words or "--steps" in words:
-        return f"wellfed diagnose --seconds {longer_s} train.py"
+    longer = ["--seconds", str(max(LONGER_LEAST_S, 60 * ceil(2 * watched_s / 60)))]
+    if "diagnose" not in words:
+        return shlex.join(["wellfed", "diagnose", *longer, "train.py"])
     after = words.index("diagnose") + 1
-    return shlex.join([*words[:after], "--seconds", longer_s, *words[after:]])
+    script = after
+    # Up to the script these are ours; after it, a `--seconds` is the script's own.
+    while script < len(words) and words[script] in _LIMITS:
+        script += _LIMITS[words[script]]
+    if "--full" in words[after:script]:
+        return f"more epochs in the script: it ended by itself after {duration(watched_s)}"
+    return shlex.join([*words[:after], *longer, *words[script:]])
 
 
 def basis(report: Report) -> tuple[Row, ...]:

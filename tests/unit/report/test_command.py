@@ -27,16 +27,42 @@ def test_it_says_what_was_not_as_usual(
 
 
 @pytest.mark.parametrize(
-    ("module", "script", "expected"),
+    ("limits", "module", "script", "expected"),
     [
-        (None, ["train.py", "--epochs", "1"], "train.py --epochs 1"),
-        (None, ["my train.py"], "'my train.py'"),
-        ("pack.train", ["-v"], "-m pack.train -v"),
+        (USUAL, None, ["train.py", "--epochs", "1"], "train.py --epochs 1"),
+        (USUAL, None, ["my train.py"], "'my train.py'"),
+        (USUAL, "pack.train", ["-v"], "-m pack.train -v"),
+        (Limits(seconds=10.0), None, ["train.py", "--seconds", "5"], "train.py --seconds 5"),
+        (Limits(seconds=10.0, steps=50), "pack.train", [], "-m pack.train"),
     ],
 )
 def test_the_card_proposes_it_for_longer(
-    module: str | None, script: list[str], expected: str
+    limits: Limits, module: str | None, script: list[str], expected: str
 ) -> None:
-    report = msgspec.structs.replace(NOISY, command=tuple(_again(USUAL, module, script)))
+    report = msgspec.structs.replace(NOISY, command=tuple(_again(limits, module, script)))
 
     assert watch_longer(report) == f"wellfed diagnose --seconds 120 {expected}"
+
+
+def test_longer_is_at_least_twice_as_long() -> None:
+    command = tuple(_again(Limits(seconds=100.0), None, ["train.py"]))
+    trace = msgspec.structs.replace(NOISY.trace, ended_ns=100 * 10**9)
+
+    longer = watch_longer(msgspec.structs.replace(NOISY, command=command, trace=trace))
+
+    assert longer == "wellfed diagnose --seconds 240 train.py"
+
+
+def test_a_script_that_was_watched_to_its_end_has_to_run_longer_itself() -> None:
+    command = tuple(_again(Limits(seconds=SECONDS, full=True), None, ["train.py"]))
+
+    longer = watch_longer(msgspec.structs.replace(NOISY, command=command))
+
+    assert "wellfed diagnose" not in longer
+    assert "more epochs" in longer
+
+
+def test_without_a_command_a_script_is_stood_for() -> None:
+    report = msgspec.structs.replace(NOISY, command=())
+
+    assert watch_longer(report) == "wellfed diagnose --seconds 120 train.py"

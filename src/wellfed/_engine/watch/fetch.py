@@ -120,4 +120,12 @@ class Fetch:
         """Samples in the batch that was made for `index`; -1 if that cannot be told."""
         if self.counted is not None:
             return self.counted
-        return len(index) if isinstance(index, (list, tuple)) else leading(batch)
+        if isinstance(index, (list, tuple)):
+            return len(index)
+        # An iterable dataset without batching is asked for one batch, however many are in it.
+        return leading(batch) if self._iterator or _is_many(index) else 1
+
+
+def _is_many(index: Any) -> bool:
+    """Whether an index of a map-style dataset stands for several samples: a slice, an array."""
+    return isinstance(index, slice) or (hasattr(index, "shape") and len(index.shape) > 0)

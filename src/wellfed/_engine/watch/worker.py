@@ -82,11 +82,13 @@ class Mail:
 
     __slots__ = ("begun_ns", "message_bytes", "note", "opened_ns", "opening_ns", "paths", "pin_ns")
 
-    def __init__(self, opening_ns: int, note: Note, paths: list[str], begun_ns: int) -> None:
+    def __init__(
+        self, opening_ns: int, message_bytes: int, note: Note, paths: list[str], begun_ns: int
+    ) -> None:
         self.pin_ns = 0
         self.opening_ns = opening_ns
         self.opened_ns = time.perf_counter_ns()
-        self.message_bytes, current.message_bytes = current.message_bytes, 0
+        self.message_bytes = message_bytes
         self.note = note
         self.paths = paths
         self.begun_ns = begun_ns
@@ -184,8 +186,10 @@ def _open_envelope(
 ) -> tuple[Index, Any]:
     """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
     index = Index(number)
+    # Taken even from a message without a note: the next one's may not have been measured.
+    message_bytes, current.message_bytes = current.message_bytes, 0
     if written:
-        index.mail = Mail(opening_ns, *written)
+        index.mail = Mail(opening_ns, message_bytes, *written)
     return index, data
 
 

@@ -14,16 +14,15 @@ from wellfed._insight.rules.cpu import (
     cpu_underprovisioned,
     thread_oversubscription,
 )
-from wellfed._insight.rules.crossing import (
+from wellfed._insight.rules.epochs import startup_respawn
+from wellfed._insight.rules.order import head_of_line
+from wellfed._insight.rules.overhead import (
     in_memory_overhead,
     per_batch_overhead,
     per_item_overhead,
-    transport_bytes,
-    transport_objects,
 )
-from wellfed._insight.rules.epochs import startup_respawn
-from wellfed._insight.rules.order import head_of_line
 from wellfed._insight.rules.storage import latency_bound, storage_bound
+from wellfed._insight.rules.transport import transport_bytes, transport_objects
 from wellfed.seams import Rule
 
 __all__ = ["CODES", "RULES"]

@@ -54,7 +54,7 @@ def cpu_underprovisioned(case: Case) -> Finding | None:
             waiting(case),
             cpu_evidence(case),
             _cores(case),
-            *_reading(case),
+            *_storage_evidence(case),
         ),
         cost_share=lost_share(case),
         remedies=(
@@ -241,7 +241,7 @@ def _cores(case: Case) -> Evidence:
     return Evidence(text=text + (f", {near:.1f} by others" if near >= 0.1 else ""), value=busy)
 
 
-def _reading(case: Case) -> tuple[Evidence, ...]:
+def _storage_evidence(case: Case) -> tuple[Evidence, ...]:
     read = case.stats.read_bytes_per_batch
     if read is None or not case.stats.read_chars_per_batch:
         return ()

@@ -1,10 +1,19 @@
 """The sentences and remedies that several rules need, said in one way."""
 
-from wellfed._insight.supply import best_workers, lost_share, stage_s
+from wellfed._insight.supply import best_workers, lost_share, stage_s, without_workers
 from wellfed.records import Case, Estimate, Evidence, Forecast, Remedy
 from wellfed.records.amounts import duration, share
 
-__all__ = ["cpu_evidence", "more_workers", "of_gain", "waiting", "with_plan"]
+__all__ = [
+    "cpu_evidence",
+    "more_workers",
+    "of_gain",
+    "other_streams",
+    "samples_s",
+    "use_none",
+    "waiting",
+    "with_plan",
+]
 
 
 def waiting(case: Case) -> Evidence:
@@ -49,6 +58,16 @@ def more_workers(case: Case, why: str) -> tuple[Remedy, ...]:
     if best is None:
         return ()
     return (with_plan(best, f"num_workers={best.plan.workers}", why, other_streams(case)),)
+
+
+def use_none(case: Case) -> tuple[Remedy, ...]:
+    """No workers as a remedy; none if that gains nothing."""
+    alone = without_workers(case)
+    if alone is None or alone.gain.value < 1.05:
+        return ()
+    return (
+        with_plan(alone, "num_workers=0", "nothing has to be handed over", other_streams(case)),
+    )
 
 
 def other_streams(case: Case) -> str:

@@ -24,7 +24,7 @@ def latency_bound(case: Case) -> Finding | None:
     """WF301: makers sit blocked, and neither CPU nor a local disk is busy: round trips."""
     if not _blocked_is_the_limit(case) or _disk_blocks(case) or _others_compute(case):
         return None
-    stats = case.stats
+    stats, read = case.stats, _read_bytes_per_s(case)
     sample = f" {duration(stats.sample_s)} a sample," if stats.sample_s is not None else ""
     remote = [source for source in case.workload.sources if source.remote]
     where = f" ({', '.join(sorted({one.kind for one in remote}))})" if remote else ""
@@ -42,9 +42,7 @@ def latency_bound(case: Case) -> Finding | None:
                 value=blocked_share(case),
             ),
             cpu_evidence(case),
-            Evidence(
-                text=f"{_reading(case) / 1e6:.0f} MB/s from local disks", value=_reading(case)
-            ),
+            Evidence(text=f"{read / 1e6:.0f} MB/s from local disks", value=read),
         ),
         cost_share=lost_share(case),
         remedies=(
@@ -61,7 +59,7 @@ def storage_bound(case: Case) -> Finding | None:
     """WF302: makers sit blocked on a local disk."""
     if not _blocked_is_the_limit(case) or not _disk_blocks(case):
         return None
-    read = _reading(case)
+    read = _read_bytes_per_s(case)
     devices = sorted({one.device for one in case.workload.sources if one.device})
     device = f" {', '.join(devices)}" if devices else ""
     return Finding(
@@ -109,7 +107,7 @@ def _disk_blocks(case: Case) -> bool:
     A disk that is busy half the time is the reason however little it gives: small random reads
     from a spinning disk are under a megabyte a second.
     """
-    read, gauges = _reading(case), case.stats.gauges
+    read, gauges = _read_bytes_per_s(case), case.stats.gauges
     if not read or any(source.remote for source in case.workload.sources):
         return False
     if gauges.get("disk_busy_share", 0.0) >= 0.5:
@@ -128,7 +126,7 @@ def _stalls(case: Case, unknown: float) -> float:
     return gauges.get("own_psi_io_some_share", gauges.get("psi_io_some_share", unknown))
 
 
-def _reading(case: Case) -> float:
+def _read_bytes_per_s(case: Case) -> float:
     """Bytes per second from storage."""
     period_s = case.stats.period_s.value
     return (case.stats.read_bytes_per_batch or 0.0) / period_s if period_s else 0.0

@@ -213,27 +213,48 @@ def test_times_and_counts_are_noted(maker: Maker, clock: FakeClock) -> None:
     assert note["watch_ns"] == 0  # the clock stood still while we watched
 
 
-def test_a_sample_that_says_nothing_of_its_length_is_not_counted(
-    maker: Maker, clock: FakeClock
-) -> None:
-    fetcher = _MapDatasetFetcher(Slow(clock), False, lambda sample: sample, False)
+def test_a_batch_that_says_nothing_of_its_length_is_not_counted(maker: Maker) -> None:
+    fetcher = _IterableDatasetFetcher(Counting(3), False, lambda sample: sample, False)
 
-    assert fetch(maker, fetcher, 2) == 20
+    assert fetch(maker, fetcher, None) == 0
     assert noted(maker)["samples"] == -1
 
 
-@pytest.mark.parametrize("iterable", [False, True])
-def test_of_whole_batches_the_samples_are_counted_and_not_timed(
-    maker: Maker, iterable: bool
-) -> None:
-    batch = {"names": ["a", "b"], "pixels": torch.zeros(16, 3), "label": torch.zeros(7)}
-    fetcher: Any
-    if iterable:
-        fetcher = _IterableDatasetFetcher([batch] * 2, False, keep, False)
-    else:
-        fetcher = _MapDatasetFetcher([batch] * 2, False, keep, False)
+PICTURE = torch.zeros(3, 8, 8)
 
-    assert fetch(maker, fetcher, 0) is batch
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (2, 1),
+        ("name", 1),
+        (np.int64(2), 1),
+        (torch.tensor(2), 1),
+        ([0, 1], 2),
+        ((0, 1), 2),
+        (slice(0, 3), 3),
+        (np.arange(3), 3),
+        (torch.arange(3), 3),
+    ],
+    ids=str,
+)
+def test_a_single_index_is_a_single_sample_whatever_its_shape(
+    maker: Maker, index: Any, expected: int
+) -> None:
+    class Pictures:
+        def __getitem__(self, index: Any) -> torch.Tensor:
+            return PICTURE
+
+    fetch(maker, _MapDatasetFetcher(Pictures(), False, keep, False), index)
+
+    assert noted(maker)["samples"] == expected
+
+
+def test_of_whole_batches_the_samples_are_counted_and_not_timed(maker: Maker) -> None:
+    batch = {"names": ["a", "b"], "pixels": torch.zeros(16, 3), "label": torch.zeros(7)}
+    fetcher = _IterableDatasetFetcher([batch] * 2, False, keep, False)
+
+    assert fetch(maker, fetcher, None) is batch
     note = noted(maker)
     assert note["samples"] == 16
     assert note["fetch_ns"] >= 0

@@ -49,7 +49,7 @@ def arrive(one: Pass, number: int, **fields: Any) -> None:
     note = list(NO_NOTE)
     for name, value in fields.items():
         note[NOTE_FIELDS.index(name)] = value
-    index.mail = Mail(0, note, [], begun_ns=1_001 * MS)
+    index.mail = Mail(0, 77, note, [], begun_ns=1_001 * MS)
     index.mail.opening_ns, index.mail.opened_ns = 1_002 * MS, 1_003 * MS
     one.arrive(index)
 
@@ -82,6 +82,7 @@ def test_times_count_from_the_traces_zero(recorder: Recorder, clock: FakeClock) 
             ready=1,
             arrived_ns=2 * MS,
             receive_ns=MS,
+            message_bytes=77,
             worker=1,
             pid=77,
             fetch_ns=9,

@@ -1,15 +1,9 @@
-"""Getting batches out of the workers, or Python's own cost per item, outweighs the data."""
+"""Python's own cost, of a sample, a batch or handing it over, outweighs the data's."""
 
 from wellfed._insight.estimate import divide
 from wellfed._insight.rules.cpu import TINY_SAMPLE_S
-from wellfed._insight.rules.say import (
-    more_workers,
-    of_gain,
-    other_streams,
-    samples_s,
-    waiting,
-    with_plan,
-)
+from wellfed._insight.rules.say import of_gain, other_streams, samples_s, use_none, waiting
+from wellfed._insight.rules.transport import MANY_BYTES, many_parts, moving_s
 from wellfed._insight.supply import (
     best_workers,
     computes,
@@ -19,23 +13,9 @@ from wellfed._insight.supply import (
     without_workers,
 )
 from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
-from wellfed.records.amounts import duration, gain, size
+from wellfed.records.amounts import duration, gain
 
-__all__ = [
-    "in_memory_overhead",
-    "per_batch_overhead",
-    "per_item_overhead",
-    "transport_bytes",
-    "transport_objects",
-]
-
-# From here on the parts of a batch, not its bytes, set the cost of moving it: each tensor takes a
-# file descriptor, a shared-memory file and a message of its own.
-MANY_TENSORS = 24
-MANY_OBJECTS = 1_000
-
-# Below this the bytes of a batch cost less to move than its message.
-MANY_BYTES = 1_000_000
+__all__ = ["in_memory_overhead", "per_batch_overhead", "per_item_overhead"]
 
 # Batches of so few samples are dominated by what a batch costs, whatever is in it.
 FEW_SAMPLES = 8
@@ -57,7 +37,7 @@ def in_memory_overhead(case: Case) -> Finding | None:
         code="WF401",
         name="in_memory_overhead",
         sentence=(
-            f"A batch takes {duration(_alone_s(case))} to make and {duration(_moving_s(case))} to "
+            f"A batch takes {duration(_alone_s(case))} to make and {duration(moving_s(case))} to "
             f"hand over: {_workers(case)} cost you {alone.gain.value:.1f}x; use num_workers=0."
         ),
         evidence=(
@@ -140,8 +120,8 @@ def per_batch_overhead(case: Case) -> Finding | None:
         return None
     if not _dominated_by_batches(case, samples) or (stats.payload_bytes or 0) >= MANY_BYTES:
         return None
-    fixed_s = _moving_s(case) if case.plan.workers else stage_s(case, "collate") + _rest_s(case)
-    if fixed_s < samples_s(case) or _many_parts(case):
+    fixed_s = moving_s(case) if case.plan.workers else stage_s(case, "collate") + _rest_s(case)
+    if fixed_s < samples_s(case) or many_parts(case):
         return None
     factor = int(max(4, 64 // max(1, samples)))
     # With batches `factor` times as large, the fixed cost is paid once in `factor` samples.
@@ -166,79 +146,7 @@ def per_batch_overhead(case: Case) -> Finding | None:
                 gain=saved,
                 reproducibility="the same samples in the same order, if split in order",
             ),
-            *(_use_none(case) if case.plan.workers else ()),
-        ),
-    )
-
-
-def transport_bytes(case: Case) -> Finding | None:
-    """WF404: moving the bytes of a batch takes longer than reading its samples."""
-    stats = case.stats
-    payload = stats.payload_bytes or 0.0
-    if case.plan.workers == 0 or payload < MANY_BYTES or _many_parts(case) or not waits(case):
-        return None
-    moving = stage_s(case, "collate") + _moving_s(case)
-    if moving < samples_s(case):
-        return None
-    return Finding(
-        code="WF404",
-        name="transport_bytes",
-        sentence=(
-            f"Copying {size(payload)} a batch out of the workers takes {duration(moving)}; reading "
-            f"its samples takes {duration(samples_s(case))}."
-        ),
-        evidence=(
-            waiting(case),
-            Evidence(text=f"{size(payload)} a batch", value=payload),
-            Evidence(
-                text=f"{payload / moving / 1e9:.1f} GB/s while copying", value=payload / moving
-            ),
-            *_moves(case),
-        ),
-        cost_share=lost_share(case),
-        remedies=(
-            Remedy(
-                change="return the smallest dtype that holds the data, convert after the loader",
-                why="pictures as uint8 are a quarter of the bytes of float32 to copy and share",
-                reproducibility="the same values if the conversion is the same",
-            ),
-            *more_workers(case, "they copy side by side"),
-            *_use_none(case),
-        ),
-    )
-
-
-def transport_objects(case: Case) -> Finding | None:
-    """WF405: a batch is made of so many tensors or objects that moving each is the cost."""
-    if case.plan.workers == 0 or not _many_parts(case) or not waits(case):
-        return None
-    stats = case.stats
-    moving = _moving_s(case)
-    if moving < 0.5 * stage_s(case, "fetch"):
-        return None
-    tensors, objects = stats.tensors_per_batch or 0.0, stats.objects_per_batch or 0.0
-    what = f"{tensors:.0f} tensors" if tensors >= MANY_TENSORS else f"{objects:.0f} objects"
-    each = moving / max(1.0, tensors if tensors >= MANY_TENSORS else objects)
-    return Finding(
-        code="WF405",
-        name="transport_objects",
-        sentence=(
-            f"A batch is {what}, {duration(each)} each to move: {duration(moving)} a batch, "
-            f"against {duration(stage_s(case, 'fetch'))} to make it."
-        ),
-        evidence=(
-            waiting(case),
-            Evidence(text=f"{what}, {size(stats.payload_bytes or 0)} a batch", value=tensors),
-            *_moves(case),
-        ),
-        cost_share=lost_share(case),
-        remedies=(
-            Remedy(
-                change="pack them in collate_fn: one tensor of all values and one of lengths",
-                why=f"one object to move instead of {what}",
-                gain=of_gain(case, 0.9 * stage_s(case, "receive")),
-            ),
-            *_use_none(case),
+            *(use_none(case) if case.plan.workers else ()),
         ),
     )
 
@@ -249,16 +157,9 @@ def _dominated_by_batches(case: Case, samples: float) -> bool:
     return samples <= FEW_SAMPLES or whole
 
 
-def _many_parts(case: Case) -> bool:
-    stats = case.stats
-    return (stats.tensors_per_batch or 0) >= MANY_TENSORS or (
-        (stats.objects_per_batch or 0) >= MANY_OBJECTS
-    )
-
-
 def _tiny_samples(case: Case) -> bool:
     """Whether a sample costs so little that Python's own work per sample shows."""
-    if _many_parts(case) or (case.stats.payload_bytes or 0) >= MANY_BYTES:
+    if many_parts(case) or (case.stats.payload_bytes or 0) >= MANY_BYTES:
         return False
     sample_s = case.stats.sample_s
     if sample_s is None:
@@ -277,11 +178,6 @@ def _workers(case: Case) -> str:
     return f"{case.plan.workers} workers" if case.plan.workers > 1 else "the worker"
 
 
-def _moving_s(case: Case) -> float:
-    """Seconds per batch to serialise it in the worker and rebuild it in the trainer."""
-    return stage_s(case, "serialise") + stage_s(case, "receive")
-
-
 def _rest_s(case: Case) -> float:
     """Seconds per batch inside `__next__` that are neither samples nor collate."""
     wait_s = case.stats.period_s.value * case.stats.wait_share.value
@@ -294,20 +190,6 @@ def _sample(case: Case) -> Evidence:
     if each is None:
         return Evidence(text=f"fetch {duration(stage_s(case, 'fetch'))} a batch")
     return Evidence(text=f"reading a sample takes {duration(each)}", value=each)
-
-
-def _moves(case: Case) -> tuple[Evidence, ...]:
-    return (
-        Evidence(
-            text=f"serialise {duration(stage_s(case, 'serialise'))} in the worker, rebuild "
-            f"{duration(stage_s(case, 'receive'))} in the trainer",
-            value=_moving_s(case),
-        ),
-        Evidence(
-            text=f"making it takes {duration(stage_s(case, 'fetch'))}",
-            value=stage_s(case, "fetch"),
-        ),
-    )
 
 
 def _timed_alone(case: Case, faster: Estimate) -> tuple[Evidence, ...]:
@@ -325,15 +207,6 @@ def _cost(faster: Estimate) -> Estimate:
         value=max(0.0, 1 - 1 / faster.value),
         low=max(0.0, 1 - 1 / faster.low),
         high=max(0.0, 1 - 1 / faster.high),
-    )
-
-
-def _use_none(case: Case) -> tuple[Remedy, ...]:
-    alone = without_workers(case)
-    if alone is None or alone.gain.value < 1.05:
-        return ()
-    return (
-        with_plan(alone, "num_workers=0", "nothing has to be handed over", other_streams(case)),
     )
 
 
