@@ -9,7 +9,7 @@ about it is left to torch's own fetcher, with its values, its errors and their t
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils import collate
 
-from wellfed._engine.fetching import fetch_of
-from wellfed._engine.indices import Indices, is_its_own
+from wellfed._engine.indices import Indices
+from wellfed._engine.torchs import fetch_of, is_its_own
 from wellfed.job import Job
 
 __all__ = ["rows_of"]
@@ -121,7 +121,7 @@ def _is_in_order(tensor: Tensor) -> bool:
     return True
 
 
-def _as_indices(indices: Any) -> Indices:
+def _as_indices(indices: Any) -> Any:
     """As a tensor, or as a range that can be sliced; never empty."""
     kind = type(indices)
     if kind is list:
@@ -130,7 +130,7 @@ def _as_indices(indices: Any) -> Indices:
         in_order = indices.step == 1 and indices.start >= 0
         return indices if in_order else torch.arange(*_ends(indices))
     if kind is Tensor and indices.dtype is torch.int64 and indices.ndim == 1 and indices.numel():
-        return cast("Tensor", indices)
+        return indices
     raise _Unusual
 
 
@@ -185,7 +185,7 @@ def _within(sequence: Any, span: range) -> Any:
     return sequence[span.start : span.stop]
 
 
-def _looked_up(mapping: Any, indices: Indices) -> Indices:
+def _looked_up(mapping: Any, indices: Indices) -> Any:
     """The indices in the dataset below, of these in a Subset."""
     kind = type(mapping)
     if kind is Tensor and _is_dense(mapping):

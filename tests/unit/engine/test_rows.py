@@ -79,6 +79,8 @@ LAYOUTS: dict[str, Callable[[], Tensor]] = {
     "no columns": lambda: numbers(ROWS, 0),
     "nothing at all": lambda: numbers(ROWS, 2, 0, 3),
     "offset": lambda: numbers(ROWS + 2, 3)[2:],
+    "shared memory": lambda: numbers(ROWS, 3).share_memory_(),  # type: ignore[no-untyped-call]
+    "made in inference mode": torch.inference_mode()(lambda: numbers(ROWS, 3)),
 }
 
 BATCHES: list[Any] = [
@@ -233,6 +235,14 @@ def test_odd_batches_are_taken_or_refused_as_torch_does(part: str, batch: Any) -
     assert outcome(ours(dataset), batch) == outcome(torchs(dataset), batch)
 
 
+@torch.inference_mode()
+def test_batches_made_in_inference_mode_are_those_of_torch() -> None:
+    dataset = pair()
+
+    for batch in ([3, 1], range(2, 5)):
+        assert outcome(ours(dataset), batch) == outcome(torchs(dataset), batch)
+
+
 def test_each_batch_has_memory_of_its_own() -> None:
     dataset = pair()
     for batch in ([1, 2], range(1, 3), range(ROWS)):
@@ -325,7 +335,7 @@ def test_follows_what_the_user_does_to_the_indices() -> None:
     ],
 )
 def test_parts_that_do_not_fit_together_are_left_to_torch(other: Any) -> None:
-    dataset = ConcatDataset([pair(), other])
+    dataset: Any = ConcatDataset([pair(), other])
     batch = [1, 2, 13, 14, 3, 4, 15, 16]
 
     assert outcome(ours(dataset), batch) == outcome(torchs(dataset), batch)
