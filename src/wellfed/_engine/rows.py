@@ -9,6 +9,7 @@ about it is left to torch's own fetcher, with its values, its errors and their t
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -213,12 +214,13 @@ def _from_parts(data: Any, indices: Indices) -> list[Tensor]:
     if len(parts) * SAMPLES_PER_PART > len(indices):
         raise _Unusual
     ordered, places = indices.sort()
-    stops = torch.searchsorted(ordered, torch.tensor(ends)).tolist()
-    if ordered[0] < 0 or stops[-1] < len(ordered):
+    begins = [0, *ends]
+    bounds = torch.searchsorted(ordered, torch.tensor(begins)).tolist()
+    if bounds[0] > 0 or bounds[-1] < len(ordered):
         raise _Unusual
     pieces = [
         _columns(part, ordered[start:stop] - begin)
-        for part, begin, start, stop in zip(parts, [0, *ends], [0, *stops], stops, strict=False)
+        for part, begin, (start, stop) in zip(parts, begins, pairwise(bounds), strict=False)
         if start < stop
     ]
     back = places.argsort()
