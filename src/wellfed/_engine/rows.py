@@ -40,6 +40,9 @@ SAMPLES_PER_PART = 4
 # Samples of four or five dimensions may have their channels last, and torch.stack keeps that.
 CHANNELS_MAY_BE_LAST = 5
 
+# A slice of fewer takes narrow_copy half the time of clone; of 200,000, on two cores, a third more.
+FEW_NUMBERS = 100_000
+
 
 class _Unusual(Exception):
     """Something that only torch's own way is sure to get right."""
@@ -173,9 +176,9 @@ def _rows(tensor: Any, indices: Indices) -> Tensor:
     if type(indices) is not range:
         # Raises for negative indices too, which are then torch's to count from the end.
         return torch.index_select(tensor, 0, indices)
-    if tensor.is_contiguous():
+    if tensor.is_contiguous() and len(indices) * tensor.stride(0) < FEW_NUMBERS:
         return torch.narrow_copy(tensor, 0, indices.start, len(indices))
-    # Here narrow_copy would copy the whole tensor first.
+    # narrow_copy uses one thread, and copies the whole of a tensor that is not contiguous first.
     return torch.clone(_within(tensor, indices), memory_format=torch.contiguous_format)
 
 
