@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +16,13 @@ from torch.utils.data import (
     ConcatDataset,
     DataLoader,
     RandomSampler,
+    Sampler,
     SequentialSampler,
     Subset,
     TensorDataset,
 )
 
-from wellfed._engine.indices import bulk
+from wellfed._engine.indices import Lookahead, bulk
 from wellfed._engine.inline import Inline
 from wellfed._engine.randomness import states
 from wellfed._engine.reading import read_job
@@ -159,3 +161,79 @@ def two_epochs(case: Case, begin: Any) -> list[Any]:
 @given(CASES)
 def test_inline_batches_errors_and_draws_are_torchs(case: Case) -> None:
     assert two_epochs(case, ours) == two_epochs(case, iter)
+
+
+# -- with logical workers: nothing of the user's runs in them, so inline serves them
+
+
+class Failing(Sampler[list[int]]):
+    """Names a sample that is not there in its first batch, and raises in place of its fourth."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from ([0, 99], [2, 3], [4, 5])
+        raise LookupError("no fourth batch")
+
+    def __len__(self) -> int:
+        return 4
+
+
+def batch_sampler(kind: str, generator: torch.Generator | None) -> Any:
+    if kind == "failing":
+        return Failing()
+    return BatchSampler(RandomSampler(range(20), generator=generator), 3, kind == "drop_last")
+
+
+def with_workers(kind: str, seeded: bool, prefetch: int) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(4) if seeded else None
+    return DataLoader(
+        TensorDataset(torch.arange(40.0).reshape(20, 2), torch.arange(20)),
+        batch_sampler=batch_sampler(kind, generator),
+        generator=generator,
+        num_workers=2,
+        prefetch_factor=prefetch,
+        multiprocessing_context="fork",
+    )
+
+
+def ours_ahead(loader: Any) -> Iterator[Any]:
+    torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
+    indices = bulk(loader.batch_sampler) or iter(loader.batch_sampler)
+    ahead = Lookahead(indices, loader.num_workers * loader.prefetch_factor)
+    job = read_job(loader)
+    assert Inline().refuses(job, Plan(backend="inline")) is None
+    return iter(Inline().open(job, Plan(backend="inline"), ahead))
+
+
+def first_and_last_line(step: Any) -> Any:
+    """An error without its traceback, in which the files differ."""
+    seen, generators = step
+    if isinstance(seen[0], type) and issubclass(seen[0], Exception):
+        lines = seen[1].splitlines()
+        return seen[0], lines[0], lines[-1], generators
+    return step
+
+
+def epoch_with_workers(loader: DataLoader[Any], begin: Any) -> list[Any]:
+    """The trail of one epoch, which starts with where the generators stand once it has begun."""
+    torch.manual_seed(3)
+    batches = begin(loader)
+    begun = standing(loader.generator)
+    try:
+        return [begun, *map(first_and_last_line, trail(batches, loader.generator))]
+    finally:
+        if begin is iter:
+            batches._shutdown_workers()
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "prefetch"),
+    [("whole", 1), ("whole", 3), ("drop_last", 1), ("drop_last", 3), ("failing", 1)],
+)
+def test_with_workers_the_sampler_is_read_when_torch_reads_it(
+    kind: str, seeded: bool, prefetch: int
+) -> None:
+    def epoch(begin: Any) -> list[Any]:
+        return epoch_with_workers(with_workers(kind, seeded, prefetch), begin)
+
+    assert epoch(ours_ahead) == epoch(iter)

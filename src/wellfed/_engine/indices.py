@@ -7,14 +7,15 @@ a generator is drawn from, how often, and how often the data source is asked for
 
 from collections import deque
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, sampler
 
-__all__ = ["Indices", "Lookahead", "bulk", "is_its_own"]
+from wellfed._engine.torchs import is_its_own
+
+__all__ = ["Indices", "Lookahead", "bulk"]
 
 Indices = Tensor | range
 """The indices of one batch: a tensor of one dimension and dtype int64, or a range of step 1."""
@@ -35,17 +36,10 @@ def bulk(batch_sampler: Any) -> Iterator[Indices] | None:
     order = batch_sampler.sampler
     if type(order) not in (SequentialSampler, RandomSampler):
         return None
-    if not is_its_own(batch_sampler, "__iter__", sampler) or not is_its_own(
-        order, "__iter__", sampler
-    ):
+    both = (batch_sampler, order)
+    if not all(is_its_own(one, "__iter__", sampler) for one in both):
         return None
     return _batches(batch_sampler)
-
-
-def is_its_own(thing: Any, method: str, module: ModuleType) -> bool:
-    """Whether a method is still the one that its class has in this module: nobody replaced it."""
-    found = getattr(type(thing), method, None)
-    return method not in vars(thing) and getattr(found, "__globals__", None) is vars(module)
 
 
 def _batches(sampler: BatchSampler) -> Iterator[Indices]:
@@ -57,16 +51,25 @@ def _batches(sampler: BatchSampler) -> Iterator[Indices]:
     while True:
         if not drop_last:
             size = sampler.batch_size
-        while end - at < size:
-            more = next(runs, None)
-            if more is None:
-                if at < end and not drop_last:
-                    yield run[at:end]
-                return
-            run = _joined(run[at:end], more) if at < end else more
+        if end - at < size:
+            run = _continued(run[at:end], runs, size)
             at, end = 0, len(run)
+        if end < size:
+            break
         yield run[at : at + size]
         at += size
+    if end and not drop_last:
+        yield run
+
+
+def _continued(rest: Indices, runs: Iterator[Indices], size: int) -> Indices:
+    """What is left of a run and as many of the next as make a batch, if there are so many."""
+    pieces = [rest] if len(rest) else []
+    count = len(rest)
+    while count < size and (more := next(runs, None)) is not None:
+        pieces.append(more)
+        count += len(more)
+    return torch.cat(pieces) if len(pieces) > 1 else (pieces or [rest])[0]  # type: ignore[arg-type]
 
 
 def _runs(order: Any) -> Iterator[Indices]:
@@ -87,12 +90,11 @@ def _runs(order: Any) -> Iterator[Indices]:
         return
     for _ in range(order.num_samples // count):
         yield torch.randperm(count, generator=generator)
-    # Drawn also where none of it is wanted: the generator is to stand where torch leaves it.
-    yield torch.randperm(count, generator=generator)[: order.num_samples % count]
-
-
-def _joined(one: Indices, other: Indices) -> Tensor:
-    return torch.cat([torch.as_tensor(one), torch.as_tensor(other)])
+    left = order.num_samples % count
+    # torch draws here even if nothing is left to yield, and the user's generator is to stand
+    # where that leaves it. Nobody sees where one of our own stands.
+    if left or order.generator is not None:
+        yield torch.randperm(count, generator=generator)[:left]
 
 
 class Lookahead:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch._utils import ExceptionWrapper
 
-from wellfed._engine.fetching import fetch_of
 from wellfed._engine.rows import rows_of
+from wellfed._engine.torchs import fetch_of
 from wellfed.job import Job
 from wellfed.records import Plan
 
@@ -15,7 +15,11 @@ __all__ = ["Inline"]
 
 
 class Inline:
-    """Makes batches where they are used: rows of tensors at once, all else as torch does."""
+    """Makes batches where they are used: rows of tensors at once, all else as torch does.
+
+    Tensors that the user changes in place are read as they are when their batch is made, also
+    where torch's workers would hold a copy made when the epoch began.
+    """
 
     name = "inline"
 
@@ -60,7 +64,7 @@ class InlineStream:
         self._batches: Iterator[Any] = map(_maker(self._job), indices)
 
     def close(self) -> None:
-        """Let go of dataset and sampler."""
+        """End the epoch; nothing else was taken."""
         self._batches = iter(())
 
 

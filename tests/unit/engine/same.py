@@ -20,6 +20,7 @@ def plain(batch: Any) -> Any:
         batch.untyped_storage().nbytes(),
         batch.untyped_storage().is_shared(),
         batch.requires_grad,
+        batch.is_inference(),
         bytes(batch.detach().contiguous().flatten().view(torch.uint8).tolist()),
     )
 

@@ -1,13 +1,14 @@
-"""Torch's own fetchers: how a batch is made of its indices where nothing faster is sure."""
+"""What is torch's own: its fetchers, and whether a method is still the one that torch wrote."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from torch.utils.data import dataloader
 
 from wellfed.job import Job
 
-__all__ = ["fetch_of"]
+__all__ = ["fetch_of", "is_its_own"]
 
 
 def fetch_of(job: Job) -> Callable[[Any], Any]:
@@ -17,3 +18,9 @@ def fetch_of(job: Job) -> Callable[[Any], Any]:
     kind = kinds.Iterable if job.iterable else kinds.Map
     fetcher = kinds.create_fetcher(kind, job.dataset, job.batched, job.collate, job.drop_last)
     return fetcher.fetch  # type: ignore[no-any-return]
+
+
+def is_its_own(thing: Any, method: str, module: ModuleType) -> bool:
+    """Whether a method is the one that this module gave its class: nobody replaced it."""
+    found = getattr(type(thing), method, None)
+    return method not in vars(thing) and getattr(found, "__globals__", None) is vars(module)
