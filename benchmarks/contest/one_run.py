@@ -26,6 +26,8 @@ from workloads import WORKLOADS, Workload
 from contest import session
 from contest.rivals import RIVALS
 
+PATIENCE_S = 6.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
@@ -49,6 +51,12 @@ class Order:
 def workers_of(order: Order) -> int:
     """The worker processes of its loader."""
     return order.plan.get("workers", 0) if order.way == "ours" and order.plan else order.workers
+
+
+def depth_of(order: Order) -> int:
+    """Batches that may be made ahead."""
+    prefetch = order.plan.get("prefetch") if order.way == "ours" and order.plan else order.prefetch
+    return workers_of(order) * (prefetch or 0)
 
 
 def say(phase: str, **figures: Any) -> None:
@@ -137,12 +145,25 @@ class Loop:
                 break
         return number
 
+    def warm_up(self, seconds: float, depth: int) -> None:
+        """Run for that time, and until what was made ahead at the start is used up.
 
-def timed(loop: Loop, seconds: float) -> None:
+        A full buffer would flatter the deepest setting. A slow step keeps it full for good, so
+        there is a limit to the patience.
+        """
+        began, number = time.perf_counter(), self.run(seconds)
+        while number < depth and time.perf_counter() - began < PATIENCE_S:
+            number += self.run(0)
+
+
+def timed(loop: Loop, seconds: float, depth: int) -> None:
     """Warm up, then tell the rate and the CPU time of one window."""
     epochs = loop.workload.epochs
     warm_up_s = min(1.0, seconds / 2)
-    loop.run_epochs(1, warm_up_s) if epochs else loop.run(warm_up_s)
+    if epochs:
+        loop.run_epochs(1, warm_up_s)
+    else:
+        loop.warm_up(warm_up_s, depth)
     before_s, began = session.cpu_s(os.getsid(0)), time.perf_counter()
     batches = loop.run_epochs(epochs, seconds) if epochs else loop.run(seconds)
     wall_s = time.perf_counter() - began
@@ -184,7 +205,7 @@ def measure(order: Order) -> None:
     say("first", first_batch_s=time.perf_counter() - began)
     loop = Loop(loader, iterator, workload, max(1, workers_of(order)))
     del iterator
-    timed(loop, order.seconds)
+    timed(loop, order.seconds, depth_of(order))
     if not order.whole:
         return
     say("memory")
