@@ -130,6 +130,9 @@ class Stream(IterableDataset[Sample]):
         self.maker = Map(length, draws, deep)
         self.notes: list[str] = []
 
+    def __repr__(self) -> str:
+        return "a stream"  # a warning of torch's names it
+
     def indices(self) -> range:
         return range(self.maker.length)
 

@@ -121,7 +121,15 @@ def test_whichever_comes_first(loader_class: Any) -> None:
     "case",
     [
         Case(dataset="counter", order="uneven", collate="draws", workers=1, persistent=True),
-        Case(dataset="asking", draws=SOURCES, order="noted", workers=3, marked=True),
+        Case(
+            dataset="asking",
+            draws=SOURCES,
+            order="noted",
+            workers=2,
+            marked=True,
+            script="leave",
+            persistent=True,
+        ),
         Case(dataset="sharded", draws=SOURCES, workers=2, persistent=True, script="epochs"),
     ],
     ids=str,
