@@ -6,11 +6,13 @@ from wellfed._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from wellfed._api import Observation, diagnose, observe, render
+    from wellfed._loader import DataLoader
     from wellfed.records.codec import load
 
-__all__ = ["Observation", "diagnose", "load", "observe", "render"]
+__all__ = ["DataLoader", "Observation", "diagnose", "load", "observe", "render"]
 
 _HOME = {
+    "DataLoader": "wellfed._loader",
     "Observation": "wellfed._api",
     "diagnose": "wellfed._api",
     "load": "wellfed.records.codec",

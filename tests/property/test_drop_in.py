@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+import wellfed
+
 
 @pytest.fixture(scope="module")
 def loader_class() -> Any:
     """The class that must be no different from torch's."""
-    return DataLoader
+    return wellfed.DataLoader
 
 
 MAPS = [name for name in DATASETS if name not in ("stream", "sharded", "measured")]

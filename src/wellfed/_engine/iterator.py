@@ -5,6 +5,7 @@ sampler's `__iter__` called and the warnings given when and as often as torch do
 is where the batches come from.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine.indices import Lookahead, bulk
 from wellfed._engine.reading import read_job
-from wellfed.job import Job
+from wellfed._engine.rows import rows_of
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -39,8 +40,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        job = replace(read_job(loader), base_seed=int(self._base_seed))
-        self._open = _opener(backend, job, plan)
+        self._job = replace(read_job(loader), base_seed=int(self._base_seed))
+        self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
             # Again, because torch's iterator asks the sampler to begin twice where it has workers.
             self._reset(loader, first_iter=True)
@@ -58,9 +59,11 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
-        if self.backend != "inline":
-            return _Asked(self._next_index)
-        indices = bulk(self._index_sampler) or _Asked(self._next_index)
+        asked = _Asked(self._next_index)
+        if self.backend != "inline" or rows_of(self._job) is None:
+            return asked
+        # Tensors of indices, where nothing but our own code sees them.
+        indices = bulk(self._index_sampler) or asked
         if self._num_workers:
             return Lookahead(indices, self._num_workers * self._prefetch_factor)
         return indices
@@ -109,7 +112,3 @@ class _Asked:
 
     def __next__(self) -> Any:
         return self._ask()
-
-
-def _opener(backend: Backend, job: Job, plan: Plan) -> Callable[[Iterator[Any]], Stream]:
-    return lambda indices: backend.open(job, plan, indices)

@@ -101,6 +101,8 @@ class ProcessStream:
 
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch with the same workers."""
+        if self._epoch >= 0:
+            self._settle()
         self._epoch += 1
         self._indices = indices
         self._tasks = {}
@@ -109,6 +111,12 @@ class ProcessStream:
             self._read_index()
         self._flow.split = self._parts_of_trial()
         self._dispatch()
+
+    def _settle(self) -> None:
+        """Send all that torch would have sent by now: random streams go on where that ends."""
+        while self._flow.mode in (Mode.TRYING, Mode.SETTLING) and self._flow.out:
+            self._receive(None)
+            self._dispatch()
 
     @property
     def _window(self) -> int:
@@ -231,7 +239,10 @@ class ProcessStream:
         else:
             value = parts[0]
         del self._tasks[batch.number]
+        # As torch does it: read and sent before the batch is handed over, which is lost where the
+        # sampler raises.
         self._read_index()
+        self._dispatch()
         _, record = batch.parts[0]
         if record.kind == Kind.RAISED:
             raise_failure(record.body)
