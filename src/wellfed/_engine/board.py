@@ -10,6 +10,8 @@ that the worker clears a slab's byte once it has seen it.
 import mmap
 import os
 
+from wellfed._engine.memory import make_memory
+
 __all__ = ["DROP", "FREE", "Board", "Page"]
 
 PAGE = 4096
@@ -28,8 +30,7 @@ class Board:
     """The pages of all workers, as the trainer sees them."""
 
     def __init__(self, workers: int) -> None:
-        self.fd = os.memfd_create("wellfed-board", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, workers * PAGE)
+        self.fd = make_memory(workers * PAGE)
         self._memory = mmap.mmap(self.fd, workers * PAGE)
 
     def page(self, worker: int) -> "Page":

@@ -119,15 +119,17 @@ class Crew:
         for fd, _ in self._poll.poll(within_s):
             number = self._by_fd[fd]
             member = self._members[number]
-            if fd == member.descriptor:
+            records, ended = self._records(member)
+            came += [(number, record) for record in records]
+            if (ended or fd == member.descriptor) and number not in dead:
                 dead.append(number)
-            came += [(number, record) for record in self._records(member)]
         if dead and not came:
             raise self._death(dead)
         return came
 
-    def _records(self, member: _Member) -> list[Record]:
-        records = []
+    def _records(self, member: _Member) -> tuple[list[Record], bool]:
+        """What has come from it, and whether its connection has ended."""
+        records: list[Record] = []
         try:
             while (read := wire.read_record(member.socket)) is not None:
                 record, fds = read
@@ -136,11 +138,12 @@ class Crew:
                 for slab in record.retired:
                     member.shelf.drop(slab)
                 records.append(record)
-            # The end of the connection: the process descriptor will say so too.
-            self._poll.unregister(member.socket)
         except BlockingIOError:
-            pass
-        return records
+            return records, False
+        # Its process descriptor, which goes on saying so, is all that is still waited for.
+        with contextlib.suppress(FileNotFoundError):
+            self._poll.unregister(member.socket)
+        return records, True
 
     def _death(self, dead: list[int]) -> RuntimeError:
         pids = ", ".join(str(self._members[number].pid) for number in dead)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
+from wellfed._engine.memory import make_memory
+
 __all__ = [
     "MOST_BYTES",
     "Kind",
@@ -161,8 +163,8 @@ def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
 def _send(to: socket.socket, mark: bytes, body: bytes, fds: Sequence[int]) -> bool:
     long = -1
     if len(body) > MOST_BYTES:
-        long = os.memfd_create("wellfed-message", os.MFD_CLOEXEC)
-        with open(long, "wb", closefd=False) as file:
+        long = make_memory(len(body))
+        with open(long, "r+b", closefd=False) as file:
             file.write(body)
         mark, body, fds = _LONG, b"", [*fds, long]
     try:
