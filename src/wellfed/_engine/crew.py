@@ -19,9 +19,9 @@ from typing import Any
 from wellfed._engine import wire
 from wellfed._engine.board import DROP, FREE, Board
 from wellfed._engine.leases import Shelf
+from wellfed._engine.making import Setup
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
-from wellfed._engine.worker import Setup
 
 __all__ = ["Crew"]
 

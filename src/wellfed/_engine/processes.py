@@ -20,9 +20,9 @@ from wellfed._engine.crew import Crew
 from wellfed._engine.failures import raise_failure
 from wellfed._engine.flow import Deliver, End, Flow, Mode
 from wellfed._engine.joining import Unfit, joined
+from wellfed._engine.making import Setup
 from wellfed._engine.parcel import Parcel, discard, unpack
 from wellfed._engine.wire import Kind, Record, Task
-from wellfed._engine.worker import Setup
 from wellfed.job import Job
 from wellfed.records import Plan
 
@@ -44,6 +44,12 @@ class Processes:
             return "num_workers=0 keeps the user's code in the trainer's process."
         if not plan.workers:
             return "The plan has no worker process."
+        if plan.threads and not job.thread_safe:
+            return "Threads need thread_safe=True, your word that samples may be fetched together."
+        if plan.threads and (job.iterable or not job.batched):
+            return "Threads fetch the samples of a batch; this dataset is asked for whole ones."
+        if plan.threads and hasattr(job.dataset, "__getitems__"):
+            return "Threads fetch the samples of a batch; this dataset fetches whole ones itself."
         if not hasattr(os, "pidfd_open"):
             return "This platform has no process descriptors."
         return None
@@ -80,6 +86,7 @@ class ProcessStream:
             workers=job.workers,
             base_seed=job.base_seed,
             worker_init=job.worker_init,
+            threads=self._plan.threads,
         )
         # What keeps a batch at home is the state of a process: then each home has one.
         processes = job.workers if self._fixed_because else self._plan.workers

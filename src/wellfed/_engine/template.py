@@ -29,6 +29,7 @@ from multiprocessing import process
 from typing import Any
 
 from wellfed._engine import worker
+from wellfed._engine.making import Setup
 from wellfed._engine.randomness import Streams
 from wellfed._engine.wire import pair
 
@@ -44,7 +45,7 @@ REAP_S = 2.0
 class Template:
     """The trainer's side."""
 
-    def __init__(self, setup: worker.Setup, context: Any) -> None:
+    def __init__(self, setup: Setup, context: Any) -> None:
         """Start it.
 
         Args:
@@ -156,7 +157,7 @@ def _received_fd(sent: Any) -> "_Sent":
     return _Sent(sent.detach())
 
 
-def serve(control: Any, trainer: Any, setup: worker.Setup, others_end: Any) -> None:
+def serve(control: Any, trainer: Any, setup: Setup, others_end: Any) -> None:
     """What runs in the template until the trainer goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if others_end is not None:  # forked: the trainer's own end came along
@@ -176,9 +177,7 @@ def serve(control: Any, trainer: Any, setup: worker.Setup, others_end: Any) -> N
         os._exit(0)
 
 
-def _serve(
-    connection: socket.socket, trainer: int, setup: worker.Setup, children: dict[int, Any]
-) -> None:
+def _serve(connection: socket.socket, trainer: int, setup: Setup, children: dict[int, Any]) -> None:
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
     waiting.register(trainer, select.POLLIN)
