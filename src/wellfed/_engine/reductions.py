@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, UntypedStorage
 from torch.multiprocessing import reductions
@@ -35,6 +36,9 @@ _DTYPES = tuple(
     sorted({kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}, key=str)
 )
 _DTYPE_NUMBERS = {dtype: number for number, dtype in enumerate(_DTYPES)}
+
+# Queues pickle with the default protocol. Before the fifth, every array arrives writable.
+_WRITABLE_ARRAYS = pickle.DEFAULT_PROTOCOL < 5
 
 Reduced = tuple[Any, ...]
 
@@ -94,6 +98,8 @@ class Packer(pickle.Pickler):
         kind = type(obj)
         if kind is Tensor or kind is Parameter:
             return self._tensor(obj, kind is Parameter)
+        if kind is np.ndarray and not obj.flags.writeable and _WRITABLE_ARRAYS:
+            return obj.copy(order="K").__reduce_ex__(5)
         reduce = ForkingPickler._extra_reducers.get(kind)  # type: ignore[attr-defined]
         if kind is UntypedStorage and obj.device.type == "cpu":
             return self._storage(obj)
