@@ -64,12 +64,14 @@ def say(phase: str, **figures: Any) -> None:
 
 
 def torch_options(order: Order) -> dict[str, Any]:
-    """The setting as torch's loader takes it."""
+    """The setting as torch's loader takes it; a plan as far as it can."""
+    plan = (order.way == "ours" and order.plan) or {}
+    workers = workers_of(order)
     return {
-        "num_workers": order.workers,
-        "prefetch_factor": order.prefetch,
-        "persistent_workers": order.workers > 0,
-        "multiprocessing_context": order.method,
+        "num_workers": workers,
+        "prefetch_factor": plan.get("prefetch", order.prefetch) if workers else None,
+        "persistent_workers": workers > 0,
+        "multiprocessing_context": plan.get("start_method", order.method) if workers else None,
     }
 
 

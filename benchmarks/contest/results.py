@@ -40,7 +40,7 @@ def machine() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "cpus": len(os.sched_getaffinity(0)),
         "processor": models[0] if models else platform.machine(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "torch": torch.__version__,
         "wellfed": wellfed.__version__,
