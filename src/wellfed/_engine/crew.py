@@ -56,6 +56,7 @@ class Crew:
         self._members: list[_Member] = []
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
+        self._by_fd: dict[int, int] = {}
         self._board = Board(len(homes))
         self._pages = [self._board.page(number) for number in range(len(homes))]
         self._template = Template(setup, context or multiprocessing)
@@ -70,27 +71,32 @@ class Crew:
                 fds = [theirs.fileno(), from_all.fileno(), self._board.fd]
                 self._template.ask(number, hosted, fds)
                 theirs.close()
-            for _ in homes:
-                number, pid, descriptor = self._template.forked()
-                member = self._members[number]
-                member.pid, member.descriptor = pid, descriptor
-                self._poll.register(member.socket, select.EPOLLIN)
-                self._poll.register(descriptor, select.EPOLLIN)
+                self._poll.register(mine, select.EPOLLIN)
+                self._by_fd[mine.fileno()] = number
+            # Not waited for here: tasks may be sent to who is not there yet.
+            self._poll.register(self._template, select.EPOLLIN)
         except BaseException:
             self.close()
             raise
         finally:
             from_all.close()
-        self._by_fd = {
-            fd: number
-            for number, member in enumerate(self._members)
-            for fd in (member.socket.fileno(), member.descriptor)
-        }
+
+    def __len__(self) -> int:
+        return len(self._members)
 
     @property
     def pids(self) -> list[int]:
-        """The processes."""
+        """The processes; waits until all are there."""
+        while any(member.descriptor < 0 for member in self._members):
+            self._meet()
         return [member.pid for member in self._members]
+
+    def _meet(self) -> None:
+        """The template has forked one more."""
+        number, pid, descriptor = self._template.forked()
+        self._members[number].pid, self._members[number].descriptor = pid, descriptor
+        self._by_fd[descriptor] = number
+        self._poll.register(descriptor, select.EPOLLIN)
 
     def send(self, task: Task, process: int | None) -> None:
         """Have a task done, by this process or by whichever is idle."""
@@ -106,7 +112,7 @@ class Crew:
                 _flush(member.socket, member.unsent)
 
     def wait(self, within_s: float | None) -> list[tuple[int, Record]]:
-        """Records that have come, with the process they come from; waits for the first.
+        """Records that have come, with the process they come from; waits for news of any kind.
 
         Args:
             within_s: how long to wait; 0: not at all; None: for ever.
@@ -117,6 +123,9 @@ class Crew:
         came: list[tuple[int, Record]] = []
         dead: list[int] = []
         for fd, _ in self._poll.poll(within_s):
+            if fd == self._template.fileno():
+                self._meet()
+                continue
             number = self._by_fd[fd]
             member = self._members[number]
             if fd == member.descriptor:

@@ -142,7 +142,7 @@ class ProcessStream:
         can_join = self._job.collate is default_collate and self._job.batched
         if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
             return 1
-        return max(1, min(len(self._crew.pids), len(first)))
+        return max(1, min(len(self._crew), len(first)))
 
     def _read_index(self) -> None:
         try:
@@ -159,7 +159,7 @@ class ProcessStream:
             self._anew = False
             self._start_anew()
         self._crew.give_back()
-        processes = len(self._crew.pids)
+        processes = len(self._crew)
         for send in self._flow.sends():
             index = self._tasks[send.number]
             if send.parts > 1:
@@ -184,23 +184,26 @@ class ProcessStream:
                     return value
             elif isinstance(step, End):
                 raise StopIteration
-            elif deadline is None:
-                self._receive(None)
-            elif not self._receive(max(0.0, deadline - time.monotonic())):
-                seconds = self._job.timeout_s
-                raise RuntimeError(f"DataLoader timed out after {seconds:g} seconds")
+            else:
+                self._receive(self._left_s(deadline))
 
-    def _receive(self, within_s: float | None) -> bool:
+    def _left_s(self, deadline: float | None) -> float | None:
+        if deadline is None:
+            return None
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise RuntimeError(f"DataLoader timed out after {self._job.timeout_s:g} seconds")
+        return left_s
+
+    def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
-        came = self._crew.wait(within_s)
-        for process, record in came:
+        for process, record in self._crew.wait(within_s):
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:
                 self._take(process, record)
             else:
                 self._return([(process, record)])
-        return bool(came)
 
     def _take(self, process: int, record: Record) -> None:
         came = (process, record)
@@ -261,9 +264,7 @@ class ProcessStream:
         shelf = self._crew.shelf(process)
         self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
         kept = max(LEAST_KEPT_BYTES, self._largest_bytes * self._flow.most)
-        return unpack(
-            _parcel(record), shelf, private=shelf.leased_bytes * len(self._crew.pids) > kept
-        )
+        return unpack(_parcel(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)
 
     def close(self) -> None:
         """End the workers. Harmless when called twice."""

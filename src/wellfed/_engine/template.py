@@ -56,6 +56,7 @@ class Template:
             TypeError, AttributeError, pickle.PicklingError: something of the user's cannot be
                 pickled, and the start method has to.
         """
+        self._forked: list[tuple[int, int, int]] = []
         self._control, theirs = pair()
         trainer = os.pidfd_open(os.getpid())
         forked = context.get_start_method() == "fork"
@@ -96,10 +97,13 @@ class Template:
         try:
             self._control.send(pickle.dumps(number))
             self._control.settimeout(REAP_S)
-            code = pickle.loads(self._control.recv(256))
-        except (OSError, EOFError, pickle.UnpicklingError):
+            while True:
+                message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
+                if not fds:
+                    return pickle.loads(message) if message else None
+                self._forked.append((*pickle.loads(message), fds[0]))
+        except OSError:
             return None
-        return code if isinstance(code, int) else None
 
     def forked(self) -> tuple[int, int, int]:
         """Wait for the next worker asked for: its number, its pid and its process descriptor.
@@ -107,6 +111,8 @@ class Template:
         Raises:
             RuntimeError: the template died.
         """
+        if self._forked:
+            return self._forked.pop()
         self._control.settimeout(FORK_S)
         message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
         if not message:
@@ -114,6 +120,10 @@ class Template:
             raise RuntimeError(f"DataLoader worker (pid(s) {self.pid}) exited unexpectedly")
         number, pid = pickle.loads(message)
         return number, pid, fds[0]
+
+    def fileno(self) -> int:
+        """The connection: readable when `forked` need not wait."""
+        return self._control.fileno()
 
     @property
     def pid(self) -> int:
