@@ -291,6 +291,33 @@ def test_what_was_collated_into_the_slab_is_not_copied(wire: Wire) -> None:
     assert arrived[1].untyped_storage().data_ptr() == arrived[0].untyped_storage().data_ptr()
 
 
+@pytest.mark.parametrize("length", [30, 3000])
+def test_a_batch_cannot_grow_out_of_its_slab(wire: Wire, length: int) -> None:
+    arrived = wire.cross(torch.ones(length))
+
+    assert arrived.resize_(10).sum() == 10
+    with pytest.raises(RuntimeError, match="not resizable"):
+        arrived.resize_(10_000)
+
+
+def test_a_batch_that_is_sent_on_stays_as_it_was(wire: Wire) -> None:
+    arrived = wire.cross(torch.arange(3000))
+    again = by_torch(arrived)
+    wire.overwrite(24_000)
+
+    assert torch.equal(arrived, torch.arange(3000))
+    assert torch.equal(again, arrived)
+
+
+def test_a_batch_can_be_put_into_shared_memory(wire: Wire) -> None:
+    arrived = wire.cross(torch.arange(3000))
+    arrived.share_memory_()
+    wire.overwrite(24_000)
+
+    assert arrived.is_shared()
+    assert torch.equal(arrived, torch.arange(3000))
+
+
 def test_writing_to_a_batch_leaves_the_workers_data_alone(wire: Wire) -> None:
     data = torch.zeros(5000)
     wire.cross(data).fill_(1)
