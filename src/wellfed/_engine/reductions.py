@@ -205,9 +205,7 @@ class Packer(pickle.Pickler):
         with torch._C.DisableTorchFunctionSubclass():
             conj, neg = obj.is_conj(), obj.is_neg()
         placed = self._placed(untyped, dtype, offset, torch.Size(size), stride, False)
-        marked = (*placed, grad, False, conj, neg)
-        # Handed over through pickle once more: the function that rebuilds must know the leaves.
-        return _of_type, (kind, marked, state)
+        return _of_type, (kind, (*placed, grad, False, conj, neg), state)
 
 
 class Unpacker(pickle.Unpickler):

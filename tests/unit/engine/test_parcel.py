@@ -155,8 +155,10 @@ AS_TORCH: dict[str, Any] = {
     "subclass with attributes": marked,
     "functional subclass": lambda: torch.ones(2000).as_subclass(Functional),
     "subclass that shares": lambda: (lambda t: [t, t.as_subclass(Functional)])(torch.ones(2000)),
-    "coo": lambda: torch.eye(60).to_sparse(),
-    "uncoalesced coo": lambda: torch.sparse_coo_tensor(torch.tensor([[1, 1]]), torch.ones(2), (4,)),
+    "sparse": lambda: torch.eye(60).to_sparse(),
+    "sparse, not coalesced": lambda: torch.sparse_coo_tensor(
+        torch.tensor([[1, 1]]), torch.ones(2), (4,)
+    ),
     "csr": lambda: quietly(torch.eye(60).to_sparse_csr),
     "bsr": lambda: quietly(torch.eye(60).to_sparse_bsr, (2, 2)),
     "jagged": lambda: torch.nested.nested_tensor(
