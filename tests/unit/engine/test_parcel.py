@@ -373,6 +373,14 @@ def test_opaque_tensors_are_refused_in_torchs_words(wire: Wire) -> None:
     assert str(ours.value) == str(theirs.value)
 
 
+def test_a_tensor_whose_storage_was_taken_away_is_refused(wire: Wire) -> None:
+    value = torch.ones(3000)
+    value.untyped_storage().resize_(0)
+
+    with pytest.raises(RuntimeError, match="needs 12000 bytes of its storage, which has 0"):
+        wire.pack(value)
+
+
 def test_hooks_are_warned_of_as_torch_does(wire: Wire) -> None:
     value: Any = torch.ones(3, requires_grad=True)
     value.register_hook(lambda grad: grad)
