@@ -108,7 +108,7 @@ def show(summary: Summary) -> None:
         print(
             f"  {name:24s} {figures['samples_per_s']:12,.0f} samples/s"
             f" {figures['cpu_s_per_1000'] * 1000:10.2f} ms CPU/1000"
-            f" {figures.get('memory_bytes', 0) / 1e6:8.0f} MB"
+            f" {figures.get('extra_memory_bytes', 0) / 1e6:8.0f} MB more"
             f" first {figures.get('first_batch_s', 0) * 1000:7.1f} ms"
             f" epoch {figures.get('epoch_start_s', 0) * 1000:7.1f} ms"
             f" end {figures.get('shutdown_s', 0) * 1000:6.1f} ms"

@@ -201,6 +201,8 @@ def short_life(order: Order, workload: Workload, dataset: Any) -> None:
 def measure(order: Order) -> None:
     workload = WORKLOADS[order.workload]
     dataset = workload.dataset()
+    if order.whole:
+        say("ready", bare_bytes=session.memory_bytes(os.getsid(0)))
     began = time.perf_counter()
     loader = build(order, workload, dataset)
     iterator = iter(loader)

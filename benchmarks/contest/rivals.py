@@ -1,7 +1,7 @@
 """Other loaders, where they are installed, with as many workers as torch's best.
 
-Not among them: Grain, whose samplers shuffle in another order and whose loader takes its own kind of
-data source; DALI and FFCV, which want the data in their own formats or an accelerator.
+Not among them: Grain, whose loader takes its own kind of data source and sampler; DALI and FFCV,
+which want the data in their own formats, or an accelerator.
 """
 
 from collections.abc import Callable, Iterable
