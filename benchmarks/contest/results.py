@@ -25,8 +25,8 @@ set size of all processes beyond the trainer's own before it has a loader, CPU t
 them for 1,000 samples; torch's best → ours.
 """
 HEAD = (
-    "| Workload | Aim | Torch's best | at | Ours | Ratio to the best | Limit | Extra memory | CPU, 1,000 "
-    "samples | First batch | Shutdown |"
+    "| Workload | Aim | Torch's best | at | Ours | Ratio to the best | Limit | Extra memory "
+    "| CPU, 1,000 samples | First batch | Shutdown |"
 )
 RULE = "|" + " --- |" * 11
 ROW = re.compile(r"^\| \[(\w+)\]\(#.*$", re.MULTILINE)
@@ -79,7 +79,7 @@ def row(summary: Summary) -> str:
         rate(best),
         summary.best.removeprefix("torch "),
         rate(ours),
-        f"{first.ratio:.2f} ({first.low:.2f} to {first.high:.2f})" if first else "",
+        f"{first.ratio:.3g} ({first.low:.3g} to {first.high:.3g})" if first else "",
         rate(plain),
         both(best, ours, "extra_memory_bytes", 1e-6, "MB", 0),
         both(best, ours, "cpu_s_per_1000", 1e3, "ms", 2),
