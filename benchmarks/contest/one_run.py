@@ -60,7 +60,8 @@ def depth_of(order: Order) -> int:
 
 
 def say(phase: str, **figures: Any) -> None:
-    print(json.dumps({"phase": phase, **figures}), flush=True)
+    # In one piece, so that lines of processes side by side do not mix.
+    os.write(1, json.dumps({"phase": phase, **figures}).encode() + b"\n")
 
 
 def torch_options(order: Order) -> dict[str, Any]:
@@ -200,6 +201,8 @@ def short_life(order: Order, workload: Workload, dataset: Any) -> None:
 def measure(order: Order) -> None:
     workload = WORKLOADS[order.workload]
     dataset = workload.dataset()
+    if order.whole:
+        say("ready", bare_bytes=session.memory_bytes(os.getsid(0)))
     began = time.perf_counter()
     loader = build(order, workload, dataset)
     iterator = iter(loader)

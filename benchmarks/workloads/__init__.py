@@ -147,7 +147,7 @@ WORKLOADS: dict[str, Workload] = {
         targets=(
             Target(ratio=2.5, against=str(Setting(32, 2))),
             Target(ratio=8, against=str(Setting(8, 2))),
-            Target(ratio=0.25, against=str(Setting(32, 2)), figure="memory_bytes"),
+            Target(ratio=0.25, against=str(Setting(32, 2)), figure="extra_memory_bytes"),
         ),
     ),
     "big": Workload(

@@ -155,7 +155,13 @@ class Packer(pickle.Pickler):
             if not contiguous:
                 elements = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
             item = dtype.itemsize
-            self.leaves[number].cover(offset * item, (offset + elements) * item)
+            end = (offset + elements) * item
+            if end > storage.nbytes():
+                raise RuntimeError(
+                    f"a tensor of shape {tuple(size)} needs {end} bytes of its storage, which has "
+                    f"{storage.nbytes()}: it was resized. Return a clone made before that."
+                )
+            self.leaves[number].cover(offset * item, end)
         # A `torch.Size` would be pickled as an object of its own.
         return number, _DTYPE_NUMBERS[dtype], offset, tuple(size), stride
 
@@ -205,9 +211,7 @@ class Packer(pickle.Pickler):
         with torch._C.DisableTorchFunctionSubclass():
             conj, neg = obj.is_conj(), obj.is_neg()
         placed = self._placed(untyped, dtype, offset, torch.Size(size), stride, False)
-        marked = (*placed, grad, False, conj, neg)
-        # Handed over through pickle once more: the function that rebuilds must know the leaves.
-        return _of_type, (kind, marked, state)
+        return _of_type, (kind, (*placed, grad, False, conj, neg), state)
 
 
 class Unpacker(pickle.Unpickler):

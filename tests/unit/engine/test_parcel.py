@@ -155,8 +155,10 @@ AS_TORCH: dict[str, Any] = {
     "subclass with attributes": marked,
     "functional subclass": lambda: torch.ones(2000).as_subclass(Functional),
     "subclass that shares": lambda: (lambda t: [t, t.as_subclass(Functional)])(torch.ones(2000)),
-    "coo": lambda: torch.eye(60).to_sparse(),
-    "uncoalesced coo": lambda: torch.sparse_coo_tensor(torch.tensor([[1, 1]]), torch.ones(2), (4,)),
+    "sparse": lambda: torch.eye(60).to_sparse(),
+    "sparse, not coalesced": lambda: torch.sparse_coo_tensor(
+        torch.tensor([[1, 1]]), torch.ones(2), (4,)
+    ),
     "csr": lambda: quietly(torch.eye(60).to_sparse_csr),
     "bsr": lambda: quietly(torch.eye(60).to_sparse_bsr, (2, 2)),
     "jagged": lambda: torch.nested.nested_tensor(
@@ -291,6 +293,33 @@ def test_what_was_collated_into_the_slab_is_not_copied(wire: Wire) -> None:
     assert arrived[1].untyped_storage().data_ptr() == arrived[0].untyped_storage().data_ptr()
 
 
+@pytest.mark.parametrize("length", [30, 3000])
+def test_a_batch_cannot_grow_out_of_its_slab(wire: Wire, length: int) -> None:
+    arrived = wire.cross(torch.ones(length))
+
+    assert arrived.resize_(10).sum() == 10
+    with pytest.raises(RuntimeError, match="not resizable"):
+        arrived.resize_(10_000)
+
+
+def test_a_batch_that_is_sent_on_stays_as_it_was(wire: Wire) -> None:
+    arrived = wire.cross(torch.arange(3000))
+    again = by_torch(arrived)
+    wire.overwrite(24_000)
+
+    assert torch.equal(arrived, torch.arange(3000))
+    assert torch.equal(again, arrived)
+
+
+def test_a_batch_can_be_put_into_shared_memory(wire: Wire) -> None:
+    arrived = wire.cross(torch.arange(3000))
+    arrived.share_memory_()
+    wire.overwrite(24_000)
+
+    assert arrived.is_shared()
+    assert torch.equal(arrived, torch.arange(3000))
+
+
 def test_writing_to_a_batch_leaves_the_workers_data_alone(wire: Wire) -> None:
     data = torch.zeros(5000)
     wire.cross(data).fill_(1)
@@ -342,6 +371,14 @@ def test_opaque_tensors_are_refused_in_torchs_words(wire: Wire) -> None:
         wire.pack(value)
 
     assert str(ours.value) == str(theirs.value)
+
+
+def test_a_tensor_whose_storage_was_taken_away_is_refused(wire: Wire) -> None:
+    value = torch.ones(3000)
+    value.untyped_storage().resize_(0)
+
+    with pytest.raises(RuntimeError, match="needs 12000 bytes of its storage, which has 0"):
+        wire.pack(value)
 
 
 def test_hooks_are_warned_of_as_torch_does(wire: Wire) -> None:

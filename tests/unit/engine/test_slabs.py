@@ -235,6 +235,31 @@ def test_want_of_room_is_an_error_that_says_how_much(
     assert slabs.used() == []
 
 
+def test_want_of_descriptors_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(memory, "_anonymous", exhausted)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        make_memory(8192)
+
+
+def test_room_in_the_temp_folder_will_do_when_all_else_is_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(memory, "_anonymous", full)
+    monkeypatch.setattr(memory, "_in_shm", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    descriptor = make_memory(8192)
+
+    assert os.fstat(descriptor).st_size == 8192
+    os.close(descriptor)
+
+
 def test_without_anonymous_memory_an_unlinked_file_will_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
