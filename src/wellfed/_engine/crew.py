@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE, Board
+from wellfed._engine.board import DROP, FREE, Board, Page
 from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
 from wellfed._engine.template import Template
@@ -44,42 +44,46 @@ class _Member:
 class Crew:
     """Worker processes, their sockets and their slabs."""
 
-    def __init__(self, setup: Setup, context: Any, homes: list[tuple[int, ...]]) -> None:
-        """Start them, all side by side.
+    def __init__(self, setup: Setup, context: Any) -> None:
+        """Start what they come from; there are none yet.
 
         Args:
             setup: what each is told.
-            context: the multiprocessing context that says how.
-            homes: for each process the logical workers that live in it.
+            context: the multiprocessing context that says how to start; None for the default.
         """
         self._pid = os.getpid()
         self._members: list[_Member] = []
+        self._pages: list[Page] = []
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
-        self._board = Board(len(homes))
-        self._pages = [self._board.page(number) for number in range(len(homes))]
         self._template = Template(setup, context or multiprocessing)
-        self._to_all, from_all = wire.pair()
+        self._poll.register(self._template, select.EPOLLIN)
+        self._to_all, self._from_all = wire.pair()
         self._to_all.setblocking(False)
-        from_all.setblocking(False)
+        self._from_all.setblocking(False)
+
+    def add(self, hosted: tuple[int, ...], threads: int = 0) -> None:
+        """One more process. It is not waited for: tasks may be sent to it at once.
+
+        Args:
+            hosted: the logical workers that live in it.
+            threads: how many fetch samples side by side in it; 0: it has but one.
+        """
+        number = len(self._members)
+        board = Board()
+        mine, theirs = wire.pair()
+        mine.setblocking(False)
         try:
-            for number, hosted in enumerate(homes):
-                mine, theirs = wire.pair()
-                mine.setblocking(False)
-                self._members.append(_Member(mine))
-                fds = [theirs.fileno(), from_all.fileno(), self._board.fd]
-                self._template.ask(number, hosted, fds)
-                theirs.close()
-                self._poll.register(mine, select.EPOLLIN)
-                self._by_fd[mine.fileno()] = number
-            # Not waited for here: tasks may be sent to who is not there yet.
-            self._poll.register(self._template, select.EPOLLIN)
-        except BaseException:
-            self.close()
-            raise
+            fds = [theirs.fileno(), self._from_all.fileno(), board.fd]
+            self._template.ask(number, hosted, threads, fds)
         finally:
-            from_all.close()
+            theirs.close()
+            board.close()
+        self._members.append(_Member(mine))
+        self._pages.append(board.page)
+        self._poll.register(mine, select.EPOLLIN)
+        self._by_fd[mine.fileno()] = number
 
     def __len__(self) -> int:
         return len(self._members)
@@ -189,6 +193,7 @@ class Crew:
                 member.socket.shutdown(socket.SHUT_RDWR)
             member.socket.close()
         self._to_all.close()
+        self._from_all.close()
         self._poll.close()
         self._template.close(CLOSE_S)
         for member in self._members:
@@ -196,7 +201,6 @@ class Crew:
             if member.descriptor >= 0:
                 os.close(member.descriptor)
                 member.descriptor = -1
-        self._board.close()
 
 
 def _flush(to: socket.socket, tasks: deque[Task]) -> None:

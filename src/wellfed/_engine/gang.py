@@ -10,6 +10,7 @@ Guarantees
 
 import contextlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,9 @@ class Samples:
 class Gang:
     """The threads."""
 
-    def __init__(self, dataset: Any, threads: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, dataset: Any, threads: int, clock: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable when a task is complete, or a thread is idle and nobody looks for tasks."""
         self._dataset = dataset

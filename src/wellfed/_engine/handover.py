@@ -40,13 +40,14 @@ class Handover:
                 self._lent.discard(slab)
         self._slabs.begin()
 
-    def send(self, task: Task, made: Made, fetch_ns: int) -> None:
+    def send(self, task: Task, made: Made, fetch_ns: int, cpu_ns: int) -> None:
         """Pack a batch and send word of it, or of what came instead; waits while nobody reads.
 
         Args:
             task: what was asked for.
             made: what came of it. Hold it no longer: its memory is the trainer's.
             fetch_ns: how long it took.
+            cpu_ns: CPU time of this thread meanwhile.
 
         Raises:
             BrokenPipeError: the trainer has closed the connection.
@@ -72,6 +73,7 @@ class Handover:
             offset=parcel.offset,
             length=parcel.length,
             fetch_ns=fetch_ns,
+            cpu_ns=cpu_ns,
             pack_ns=time.perf_counter_ns() - began_ns,
             used=parcel.used,
             fresh=tuple((slab, nbytes) for slab, nbytes, _ in fresh),

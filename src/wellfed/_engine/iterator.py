@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import _DatasetKind
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from wellfed._engine.indices import Lookahead, bulk
+from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
 from wellfed.records import Plan
@@ -36,7 +36,7 @@ class EngineIterator(_BaseDataLoaderIter):
         """
         super().__init__(loader)
         self.backend = backend.name
-        """Who makes the batches."""
+        """Who makes the batches; "auto" until that is chosen."""
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
@@ -48,25 +48,26 @@ class EngineIterator(_BaseDataLoaderIter):
             return
         if self._timeout != 0:  # torch's words, for the same mistake
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-        self._stream = self._open(self._indices())
+        self._begin()
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         super()._reset(loader, first_iter)
         if self._stream is None:
-            self._stream = self._open(self._indices())
+            self._begin()
         else:
             self._stream.restart(self._indices())
+
+    def _begin(self) -> None:
+        self._stream = self._open(self._indices())
+        self.backend = getattr(self._stream, "backend", self.backend)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
         asked = _Asked(self._next_index)
-        if self.backend != "inline" or rows_of(self._job) is None:
+        if self.backend not in ("auto", "inline") or rows_of(self._job) is None:
             return asked
         # Tensors of indices, where nothing but our own code sees them.
-        indices = bulk(self._index_sampler) or asked
-        if self._num_workers:
-            return Lookahead(indices, self._num_workers * self._prefetch_factor)
-        return indices
+        return bulk(self._index_sampler) or asked
 
     def _next_data(self) -> Any:
         if self._stream is None:

@@ -11,10 +11,12 @@ from torch.utils.data._utils.fetch import _MapDatasetFetcher
 from wellfed._engine import away
 from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
+from wellfed._engine.positions import Seeds
 from wellfed._engine.randomness import Streams
 from wellfed._engine.wire import Kind, Task
+from wellfed.job import Job
 
-__all__ = ["Made", "Maker", "Setup"]
+__all__ = ["Made", "Maker", "Setup", "setup_of"]
 
 # The dataset is searched for changes at a trial and then at each 64th batch that is made away from
 # its home: it takes some 100 µs.
@@ -33,7 +35,26 @@ class Setup:
     workers: int
     base_seed: int
     worker_init: Callable[[int], None] | None
-    threads: int = 0
+    by_position: bool = False
+
+
+def setup_of(job: Job) -> Setup:
+    """What the workers of this job are told."""
+    return Setup(
+        dataset=job.dataset,
+        iterable=job.iterable,
+        batched=job.batched,
+        drop_last=job.drop_last,
+        collate=job.collate or _as_they_are,
+        workers=job.workers,
+        base_seed=job.base_seed,
+        worker_init=job.worker_init,
+        by_position=job.by_position,
+    )
+
+
+def _as_they_are(samples: Any) -> Any:
+    return samples
 
 
 class Made(NamedTuple):
@@ -74,6 +95,8 @@ class Maker:
         self._streams = Streams(setup.base_seed, hosted)
         self._infos = {home: _info(setup, home) for home in hosted}
         self._fetch: Callable[[Any], Any]
+        self._seeds: Seeds | None = None
+        """What to seed each sample with; None: the home's streams go on."""
         for home in hosted:
             self._be(home)
             try:
@@ -96,24 +119,42 @@ class Maker:
         fetcher: Any = _DatasetKind.create_fetcher(  # type: ignore[no-untyped-call]
             kind, setup.dataset, setup.batched, setup.collate, setup.drop_last
         )
-        if not setup.batched or type(fetcher) is not _MapDatasetFetcher:
+        if type(fetcher) is not _MapDatasetFetcher:
             return fetcher.fetch  # type: ignore[no-any-return]
-        return self._fetch_by_samples
+        return self._fetch_by_samples if setup.batched else self._fetch_one
 
     def _fetch_by_samples(self, indices: Any, after_first: Callable[[], None] | None = None) -> Any:
         """Torch's way to fetch a batch of a map-style dataset; notes which sample is under way."""
         dataset, page = self._setup.dataset, self._page
         page.place = -1
         if hasattr(dataset, "__getitems__") and dataset.__getitems__:
-            return self._setup.collate(dataset.__getitems__(indices))
+            if self._seeds is not None:
+                self._seeds.sample(0)
+            return self._joined(dataset.__getitems__(indices))
         samples = []
         for place, index in enumerate(indices):
             page.place = place
+            if self._seeds is not None:
+                self._seeds.sample(place)
             samples.append(dataset[index])
             if after_first is not None and not place:
                 after_first()
         page.place = -1
+        return self._joined(samples)
+
+    def _fetch_one(self, index: Any) -> Any:
+        return self._joined(self._setup.dataset[index])
+
+    def _joined(self, samples: Any) -> Any:
+        if self._seeds is not None:
+            self._seeds.collate()
         return self._setup.collate(samples)
+
+    def _seed_for(self, task: Task) -> None:
+        if self._setup.by_position:
+            seed = self._setup.base_seed
+            self._seeds = Seeds(seed, task.epoch, task.number, task.position)
+            self._seeds.sample(0)  # where the dataset is asked for a batch as a whole
 
     # -- at home ------------------------------------------------------------------------------
 
@@ -122,6 +163,7 @@ class Maker:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self._be(task.home)
+        self._seed_for(task)
         if task.trial:
             self._trial.begin(closely=True)
         try:
@@ -136,7 +178,10 @@ class Maker:
                 self._exhausted = True
                 return Made(Kind.EXHAUSTED)
             made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
-        return made._replace(why=self._trial.end(take_back=False)) if task.trial else made
+        if not task.trial:
+            return made
+        found = self._trial.end(take_back=False)
+        return made._replace(why=found & ~away.DREW if self._setup.by_position else found)
 
     def _where(self, task: Task) -> Any:
         """The index of the sample that was being fetched; None if it was none in particular."""
@@ -155,6 +200,7 @@ class Maker:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self.begin_away(task)
+        self._seed_for(task)
         try:
             if task.trial and task.parts > 1:
                 # A dataset that draws mostly does so at its first sample: the rest is spared.
@@ -167,7 +213,7 @@ class Maker:
         return self.end_away(task, made)
 
     def _stop_if_drew(self) -> None:
-        if self._trial.drew():
+        if self._seeds is None and self._trial.drew():
             raise _Drew
 
     def begin_away(self, task: Task) -> None:
@@ -196,6 +242,8 @@ class Maker:
                 may still draw.
         """
         found = self._trial.end(take_back=take_back)
+        if self._seeds is not None:
+            found &= ~away.DREW  # its draws depend on its place alone
         if made.kind == Kind.RAISED and task.parts > 1:
             found |= away.RAISED  # with its whole batch it may raise something else
         return Made(Kind.REFUSED, why=found) if found else made

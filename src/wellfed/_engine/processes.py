@@ -18,15 +18,16 @@ from torch.utils.data import default_collate
 from wellfed._engine import away
 from wellfed._engine.crew import Crew
 from wellfed._engine.failures import raise_failure
-from wellfed._engine.flow import Deliver, End, Flow, Mode
+from wellfed._engine.flow import Deliver, End, Flow, Mode, Send
 from wellfed._engine.joining import Unfit, joined
-from wellfed._engine.making import Setup
+from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
+from wellfed._engine.positions import samples_in
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes"]
+__all__ = ["ProcessStream", "Processes", "parcel_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -62,36 +63,46 @@ class Processes:
 class ProcessStream:
     """Batches in order, from worker processes."""
 
-    def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
+    backend = Processes.name
+
+    def __init__(
+        self, job: Job, plan: Plan, indices: Iterator[Any], crew: Crew | None = None
+    ) -> None:
+        """Start the workers, and the first epoch.
+
+        Args:
+            job: what is loaded.
+            plan: how.
+            indices: what torch's fetcher takes, one for each batch.
+            crew: workers that are there already, the first of the plan's.
+        """
         self._job = job
         self._plan = plan
         self._fixed_because = away.standing_reason(job)
-        self._crew = self._start()
+        self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
         self._largest_bytes = 0
         self._indices = indices
+        self._position = 0
         self._flow: Flow
-        self._tasks: dict[int, Any] = {}
+        self._tasks: dict[int, tuple[int, Any]] = {}
+        """Position in the epoch and index, of each batch that is not delivered."""
         self.restart(indices)
 
-    def _start(self) -> Crew:
-        job = self._job
-        setup = Setup(
-            dataset=job.dataset,
-            iterable=job.iterable,
-            batched=job.batched,
-            drop_last=job.drop_last,
-            collate=job.collate or _as_they_are,
-            workers=job.workers,
-            base_seed=job.base_seed,
-            worker_init=job.worker_init,
-            threads=self._plan.threads,
-        )
+    def _start(self, crew: Crew | None = None) -> Crew:
+        crew = crew or Crew(setup_of(self._job), self._job.context)
+        homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
-        processes = job.workers if self._fixed_because else self._plan.workers
-        homes = [tuple(range(first, job.workers, processes)) for first in range(processes)]
-        return Crew(setup, job.context, [hosted or (0,) for hosted in homes])
+        processes = homes if self._fixed_because else self._plan.workers
+        try:
+            for number in range(len(crew), processes):
+                hosted = tuple(range(number, homes, processes)) or (0,)
+                crew.add(hosted, self._plan.threads)
+        except BaseException:
+            crew.close()
+            raise
+        return crew
 
     @property
     def why_fixed(self) -> str | None:
@@ -112,7 +123,7 @@ class ProcessStream:
             self._settle()
         self._epoch += 1
         self._indices = indices
-        self._tasks = {}
+        self._tasks, self._position = {}, 0
         self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
         for _ in range(self._window):
             self._read_index()
@@ -138,7 +149,7 @@ class ProcessStream:
         )
 
     def _parts_of_trial(self) -> int:
-        first = self._tasks.get(0)
+        _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
         if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
             return 1
@@ -152,7 +163,8 @@ class ProcessStream:
             return
         number = self._flow.add()
         if number is not None:
-            self._tasks[number] = index
+            self._tasks[number] = self._position, index
+            self._position += samples_in(index)
 
     def _dispatch(self) -> None:
         if self._anew and not self._flow.out:
@@ -161,16 +173,27 @@ class ProcessStream:
         self._crew.give_back()
         processes = len(self._crew)
         for send in self._flow.sends():
-            index = self._tasks[send.number]
-            if send.parts > 1:
-                share = -(-len(index) // send.parts)
-                index = index[send.part * share : (send.part + 1) * share]
-            moved = send.anywhere or send.parts > 1
-            task = Task(
-                self._epoch, send.number, send.home, send.part, send.parts, moved, send.trial, index
-            )
+            task = self._task(send)
             process = (send.home + send.part) % processes
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
+
+    def _task(self, send: Send) -> Task:
+        position, index = self._tasks[send.number]
+        if send.parts > 1:
+            share = -(-len(index) // send.parts)
+            index = index[send.part * share : (send.part + 1) * share]
+            position += send.part * share
+        return Task(
+            epoch=self._epoch,
+            number=send.number,
+            home=send.home,
+            part=send.part,
+            parts=send.parts,
+            moved=send.anywhere or send.parts > 1,
+            trial=send.trial,
+            position=position,
+            index=index,
+        )
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
@@ -236,7 +259,7 @@ class ProcessStream:
     def _return(self, unwanted: list[tuple[int, Record]]) -> None:
         """The slabs of what nobody will unpack are free."""
         for process, record in unwanted:
-            discard(_parcel(record), self._crew.shelf(process))
+            discard(parcel_of(record), self._crew.shelf(process))
 
     def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
         parts = [self._unpacked(process, record) for process, record in batch.parts]
@@ -264,16 +287,12 @@ class ProcessStream:
         shelf = self._crew.shelf(process)
         self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
         kept = max(LEAST_KEPT_BYTES, self._largest_bytes * self._flow.most)
-        return unpack(_parcel(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)
+        return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)
 
     def close(self) -> None:
         """End the workers. Harmless when called twice."""
         self._crew.close()
 
 
-def _parcel(record: Record) -> Parcel:
+def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
-
-
-def _as_they_are(samples: Any) -> Any:
-    return samples

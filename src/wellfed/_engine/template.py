@@ -82,15 +82,16 @@ class Template:
             theirs.close()
             os.close(trainer)
 
-    def ask(self, number: int, hosted: tuple[int, ...], fds: list[int]) -> None:
+    def ask(self, number: int, hosted: tuple[int, ...], threads: int, fds: list[int]) -> None:
         """Ask for a worker; `forked` tells what came of it.
 
         Args:
             number: which worker process it is.
             hosted: the logical workers that live in it.
+            threads: how many fetch samples side by side in it; 0: it has but one.
             fds: its own socket, the shared one, the board.
         """
-        socket.send_fds(self._control, [pickle.dumps((number, hosted))], fds)
+        socket.send_fds(self._control, [pickle.dumps((number, hosted, threads))], fds)
 
     def exit_code(self, number: int) -> int | None:
         """How a dead worker ended: its exit code, or minus the signal; None if that is unknown."""
@@ -203,10 +204,10 @@ def _serve(connection: socket.socket, trainer: int, setup: Setup, children: dict
             child.join(REAP_S)
             connection.send(pickle.dumps(child.exitcode))
             continue
-        number, hosted = asked
+        number, hosted, threads = asked
         child = multiprocessing.get_context("fork").Process(
             target=worker.run,
-            args=(setup, number, hosted, fds, trainer, connection),
+            args=(setup, hosted, threads, fds, trainer, connection),
             daemon=True,
         )
         child.start()
