@@ -89,7 +89,7 @@ def hop(size_bytes: int, *targets: Target) -> Workload:
         plain_everywhere=False,
         batch_size=None,
         shuffle=False,
-        plan=processes(1),
+        plan=processes(1, prefetch=8),
         grid=tuple(Setting(1, prefetch) for prefetch in PREFETCH),
         targets=targets,
     )

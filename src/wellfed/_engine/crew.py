@@ -140,20 +140,21 @@ class Crew:
         return came
 
     def _records(self, member: _Member) -> list[Record]:
-        records = []
         try:
-            while (read := wire.read_record(member.socket)) is not None:
+            # One at a time: epoll says so again where there are more.
+            read = wire.read_record(member.socket)
+            if read is not None:
                 record, fds = read
                 for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
                     member.shelf.adopt(slab, nbytes, fd)
                 for slab in record.retired:
                     member.shelf.drop(slab)
-                records.append(record)
+                return [record]
             # The end of the connection: the process descriptor will say so too.
             self._poll.unregister(member.socket)
         except BlockingIOError:
             pass
-        return records
+        return []
 
     def _death(self, dead: list[int]) -> RuntimeError:
         pids = ", ".join(str(self._members[number].pid) for number in dead)
@@ -176,6 +177,8 @@ class Crew:
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""
         for member, page in zip(self._members, self._pages, strict=True):
+            if not member.shelf.stirred:
+                continue
             for slab in member.shelf.freed():
                 page.say(slab, FREE)
             for slab in member.shelf.spent():

@@ -46,7 +46,7 @@ class Send:
     part: int = 0
     parts: int = 1
     anywhere: bool = False
-    """By whichever worker is idle; else by the home, or, for a part, `part` workers after it."""
+    """By whichever worker is idle; else by the home."""
     trial: bool = False
     """Whether to find out if batches may move."""
 
@@ -175,8 +175,10 @@ class Flow:
             return []
         one = self._batches[self._waiting.popleft()]
         one.parts = one.out = self.split
+        # By whoever is there: a quick batch is made before the last worker has started.
         return [
-            Send(one.number, one.home, part, one.parts, trial=True) for part in range(one.parts)
+            Send(one.number, one.home, part, one.parts, anywhere=True, trial=True)
+            for part in range(one.parts)
         ]
 
     @property

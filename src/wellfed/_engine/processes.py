@@ -174,7 +174,7 @@ class ProcessStream:
         processes = len(self._crew)
         for send in self._flow.sends():
             task = self._task(send)
-            process = (send.home + send.part) % processes
+            process = send.home % processes
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
 
     def _task(self, send: Send) -> Task:
@@ -189,7 +189,7 @@ class ProcessStream:
             home=send.home,
             part=send.part,
             parts=send.parts,
-            moved=send.anywhere or send.parts > 1,
+            moved=send.anywhere,
             trial=send.trial,
             position=position,
             index=index,
@@ -197,18 +197,18 @@ class ProcessStream:
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
-        self._receive(0)
         while True:
-            self._dispatch()
             step = self._flow.next()
             if isinstance(step, Deliver):
                 done, value = self._deliver(step)
                 if done:
                     return value
+                self._dispatch()
             elif isinstance(step, End):
                 raise StopIteration
             else:
                 self._receive(self._left_s(deadline))
+                self._dispatch()
 
     def _left_s(self, deadline: float | None) -> float | None:
         if deadline is None:
