@@ -151,9 +151,11 @@ class ProcessStream:
     def _parts_of_trial(self) -> int:
         _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
-        if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
-            return 1
-        return max(1, min(len(self._crew), len(first)))
+        # What threads are for begins once batches may move.
+        parts = 1 if self._plan.threads else 0
+        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
+            parts = max(parts, min(len(self._crew), len(first)))
+        return parts if parts > 1 or self._plan.threads else 0
 
     def _read_index(self) -> None:
         try:
