@@ -33,6 +33,12 @@ loader = DataLoader(dataset, batch_size=32, shuffle=True, num_workers="auto")
 
 assert len(list(loader)) == 8
 
+# --8<-- [start:threads]
+loader = DataLoader(remote, batch_size=16, num_workers="auto", thread_safe=True)
+# --8<-- [end:threads]
+
+assert len(list(loader)) == 4
+
 # --8<-- [start:plan]
 from wellfed.records import Plan
 
@@ -45,12 +51,6 @@ loader = DataLoader(
 # --8<-- [end:plan]
 
 assert len(list(loader)) == 8
-
-# --8<-- [start:threads]
-loader = DataLoader(remote, batch_size=16, num_workers="auto", thread_safe=True)
-# --8<-- [end:threads]
-
-assert len(list(loader)) == 4
 
 # --8<-- [start:threads_by_hand]
 plan = Plan(backend="processes", workers=2, threads=8)
