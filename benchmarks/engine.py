@@ -44,9 +44,9 @@ def contenders(name: str, search: Search, args: argparse.Namespace) -> list[Cont
     theirs = [torch_at(name, setting) for setting in settings]
     most = max(search.finalists, key=lambda one: one.workers)
     setting = replace(most, workers=max(2, most.workers), prefetch=most.prefetch or 2)
-    rivals = [
-        Contender(workload=name, way=way, setting=setting) for way in args.rival if way in RIVALS
-    ]
+    # Where only the way of starting workers is compared, they have nothing to show.
+    ways = [way for way in args.rival if way in RIVALS and not setting.method]
+    rivals = [Contender(workload=name, way=way, setting=setting) for way in ways]
     return [ours, *theirs, Contender(workload=name, way="plain"), *rivals]
 
 
@@ -108,7 +108,7 @@ def show(summary: Summary) -> None:
         print(
             f"  {name:24s} {figures['samples_per_s']:12,.0f} samples/s"
             f" {figures['cpu_s_per_1000'] * 1000:10.2f} ms CPU/1000"
-            f" {figures.get('memory_bytes', 0) / 1e6:8.0f} MB"
+            f" {figures.get('extra_memory_bytes', 0) / 1e6:8.0f} MB more"
             f" first {figures.get('first_batch_s', 0) * 1000:7.1f} ms"
             f" epoch {figures.get('epoch_start_s', 0) * 1000:7.1f} ms"
             f" end {figures.get('shutdown_s', 0) * 1000:6.1f} ms"
@@ -131,6 +131,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rival", action="append", default=[], help=f"of {', '.join(RIVALS)}")
     parser.add_argument("--write", action="store_true", help=f"bring {RESULTS.name} up to date")
     args = parser.parse_args()
+    for way in set(args.rival) - set(RIVALS):
+        print(f"skipped: {way} is not installed; there are {', '.join(RIVALS)}", file=sys.stderr)
     unknown = set(args.workload) - set(WORKLOADS)
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")

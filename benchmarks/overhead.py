@@ -2,11 +2,16 @@
 
     python benchmarks/overhead.py [--seconds S] [--rounds N] [--json FILE] [WORK ...]
 
-Each round runs a piece of work unwatched, watched, and unwatched again (A B A), so that a drift of
-the machine's speed cancels; a figure is the median over the rounds, with the middle half of them.
-Watched by the watch alone, and under a whole observation, with its gauges and its decisions.
-A batch costs what its wait and its step took, together; its first one, with the start-up, is left
-out. Run it on a quiet machine: what one round differs from the next is the noise.
+Each round runs a piece of work unwatched and watched, the next one watched and unwatched, so that a
+drift of the machine's speed cancels. A batch costs what its wait and its step took, together; the
+first one of an iterator, with the start-up, is left out. The k-th batch of a run is compared with
+the k-th of the others, which holds the same samples and is watched as closely: its cost is the
+median over the rounds, so that what else the machine did meanwhile drops out, and a figure is the
+mean over k. Its interval, of 90 %, comes from drawing the rounds again.
+
+Watched by the watch alone, and under a whole observation, with its gauges. What a median cannot
+show is what happens to one batch in hundreds: that is the look at whether enough was seen, which a
+report counts apart.
 """
 
 import argparse
@@ -14,17 +19,18 @@ import importlib
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 import wellfed
@@ -98,26 +104,24 @@ WORKS = {
 }
 
 
-def batch_s(work: Work, seconds: float) -> float:
-    """Mean seconds from one batch to the next, over a run of so many.
-
-    Not the median: some batches are watched more closely than others.
-    """
+def batches_ns(work: Work, batches: int, seconds: float = float("inf")) -> list[int]:
+    """What each of so many batches took from the one before; fewer if the time is up before."""
     loader = work.loader()
-    spent_s, batches = 0.0, 0
-    while spent_s < seconds:
+    took: list[int] = []
+    until = time.perf_counter() + seconds
+    while len(took) < batches and time.perf_counter() < until:
         iterator = iter(loader)
         next(iterator)
-        began = now = time.perf_counter()
+        last_ns = time.perf_counter_ns()
         for _ in iterator:
-            batches += 1
             if work.step_s:
                 spin(work.step_s)
-            now = time.perf_counter()
-            if spent_s + now - began > seconds:
+            now_ns = time.perf_counter_ns()
+            took.append(now_ns - last_ns)
+            last_ns = now_ns
+            if len(took) >= batches or now_ns / 1e9 > until:
                 break
-        spent_s += now - began
-    return spent_s / batches
+    return took
 
 
 @dataclass(frozen=True)
@@ -126,54 +130,61 @@ class Figure:
 
     work: str
     way: str
+    rounds: int
+    batches: int
+    """Batches in each run of a round."""
     off_us: float
     """A batch without us."""
-    on_us: float
+    overhead_us: float
+    """What a batch costs more with us."""
+    overhead_us_low: float
+    overhead_us_high: float
+    overhead_us_per_sample: float
     overhead_share: float
     overhead_share_low: float
-    """The middle half of the rounds lies between low and high."""
     overhead_share_high: float
-    overhead_us: float
-    overhead_us_per_sample: float
 
 
 def figure(name: str, way: str, rounds: int, seconds: float) -> Figure:
     work = WORKS[name]
-    off, on, extra = [], [], []
-    for _ in range(rounds):
-        first = batch_s(work, seconds)
-        with WAYS[way]():
-            watched = batch_s(work, seconds)
-        around = (first + batch_s(work, seconds)) / 2
-        off.append(around)
-        on.append(watched)
-        extra.append(watched / around - 1)
-    low, middle, high = statistics.quantiles(extra, n=4) if rounds > 1 else extra * 3
-    off_us = statistics.median(off) * 1e6
+    batches = len(batches_ns(work, 10**9, seconds))  # and warms up
+    off, on = [], []
+    for number in range(rounds):
+        for watched in (False, True) if number % 2 else (True, False):
+            with WAYS[way]() if watched else nullcontext():
+                (on if watched else off).append(batches_ns(work, batches))
+    plain, seen = np.array(off) / 1e3, np.array(on) / 1e3
+    again = np.random.default_rng(0).integers(rounds, size=(200, rounds))
+    low, high = np.quantile([_more(plain[drawn], seen[drawn]) for drawn in again], (0.05, 0.95))
+    off_us, more_us = float(np.median(plain, axis=0).mean()), _more(plain, seen)
     return Figure(
         work=name,
         way=way,
+        rounds=rounds,
+        batches=batches,
         off_us=off_us,
-        on_us=statistics.median(on) * 1e6,
-        overhead_share=middle,
-        overhead_share_low=low,
-        overhead_share_high=high,
-        overhead_us=middle * off_us,
-        overhead_us_per_sample=middle * off_us / work.samples,
+        overhead_us=more_us,
+        overhead_us_low=float(low),
+        overhead_us_high=float(high),
+        overhead_us_per_sample=more_us / work.samples,
+        overhead_share=more_us / off_us,
+        overhead_share_low=float(low) / off_us,
+        overhead_share_high=float(high) / off_us,
     )
+
+
+def _more(off: NDArray[np.float64], on: NDArray[np.float64]) -> float:
+    """How much more the batches took when watched: rounds by batches in, one mean out."""
+    return float((np.median(on, axis=0) - np.median(off, axis=0)).mean())
 
 
 def show(figures: list[Figure]) -> None:
-    print(
-        f"{'work':30s} {'way':8s} {'off':>10s} {'on':>10s} {'overhead':>9s} "
-        f"{'middle half':>18s} {'a batch':>9s} {'a sample':>9s}"
-    )
+    print(f"{'work':28s} {'way':8s} {'off':>11s} {'overhead':>9s} {'90 %':>19s} a batch, a sample")
     for one in figures:
-        spread = f"{one.overhead_share_low:+.2%} .. {one.overhead_share_high:+.2%}"
+        between = f"{one.overhead_share_low:+.2%} .. {one.overhead_share_high:+.2%}"
         print(
-            f"{one.work:30s} {one.way:8s} {one.off_us:7.1f} µs {one.on_us:7.1f} µs "
-            f"{one.overhead_share:+8.2%} {spread:>19s} {one.overhead_us:6.1f} µs "
-            f"{one.overhead_us_per_sample:6.2f} µs"
+            f"{one.work:28s} {one.way:8s} {one.off_us:8.1f} µs {one.overhead_share:+9.2%} "
+            f"{between:>19s} {one.overhead_us:6.1f} µs, {one.overhead_us_per_sample:5.2f} µs"
         )
 
 
@@ -193,7 +204,7 @@ def main() -> None:
     parser.add_argument("work", nargs="*", help=f"of {list(WORKS)}; all of them by default")
     parser.add_argument("--way", choices=WAYS, action="append", help="both by default")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each of three runs a round")
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each run, two a round")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -96,7 +96,11 @@ def listen(child: subprocess.Popen[bytes]) -> Run:
             phase = told.pop("phase")
             for name, value in told.items():
                 figures.setdefault(name, []).append(value)
-    return {name: together(name, values) for name, values in figures.items()}
+    run = {name: together(name, values) for name, values in figures.items()}
+    if "memory_bytes" in run:
+        # The trainer with torch and the dataset is there whoever loads.
+        run["extra_memory_bytes"] = run["memory_bytes"] - run["bare_bytes"]
+    return run
 
 
 def together(name: str, values: list[float]) -> float:

@@ -60,16 +60,19 @@ def depth_of(order: Order) -> int:
 
 
 def say(phase: str, **figures: Any) -> None:
-    print(json.dumps({"phase": phase, **figures}), flush=True)
+    # In one piece, so that lines of processes side by side do not mix.
+    os.write(1, json.dumps({"phase": phase, **figures}).encode() + b"\n")
 
 
 def torch_options(order: Order) -> dict[str, Any]:
-    """The setting as torch's loader takes it."""
+    """The setting as torch's loader takes it; a plan as far as it can."""
+    plan = (order.way == "ours" and order.plan) or {}
+    workers = workers_of(order)
     return {
-        "num_workers": order.workers,
-        "prefetch_factor": order.prefetch,
-        "persistent_workers": order.workers > 0,
-        "multiprocessing_context": order.method,
+        "num_workers": workers,
+        "prefetch_factor": plan.get("prefetch", order.prefetch) if workers else None,
+        "persistent_workers": workers > 0,
+        "multiprocessing_context": plan.get("start_method", order.method) if workers else None,
     }
 
 
@@ -87,6 +90,13 @@ def our_options(order: Order, workload: Workload) -> dict[str, Any]:
     }
 
 
+def loader_class_of(order: Order) -> Any:
+    """The class that is measured."""
+    name = "torch.utils.data:DataLoader" if order.way == "torch" else order.loader
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def build(order: Order, workload: Workload, dataset: Any, short: int = 0) -> Any:
     """The loader; with `short`, one whose epoch is so many batches long.
 
@@ -94,9 +104,7 @@ def build(order: Order, workload: Workload, dataset: Any, short: int = 0) -> Any
     """
     if order.way in RIVALS:
         return RIVALS[order.way](workload, dataset, order.workers, order.prefetch)
-    name = "torch.utils.data:DataLoader" if order.way == "torch" else order.loader
-    module, _, attribute = name.partition(":")
-    loader_class = getattr(importlib.import_module(module), attribute)
+    loader_class = loader_class_of(order)
     stock = loader_class is torch.utils.data.DataLoader
     how = torch_options(order) if stock else our_options(order, workload)
     samples = short * workload.samples
@@ -191,13 +199,15 @@ def short_life(order: Order, workload: Workload, dataset: Any) -> None:
         pass
     began = time.perf_counter()
     del iterator, loader
-    gc.collect()
     say("short", epoch_start_s=epoch_start_s, shutdown_s=time.perf_counter() - began)
 
 
 def measure(order: Order) -> None:
     workload = WORKLOADS[order.workload]
     dataset = workload.dataset()
+    if order.whole:
+        say("ready", bare_bytes=session.memory_bytes(os.getsid(0)))
+    loader_class_of(order)  # imported once a program, as torch was before
     began = time.perf_counter()
     loader = build(order, workload, dataset)
     iterator = iter(loader)

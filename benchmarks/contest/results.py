@@ -21,11 +21,12 @@ TITLE = """# What our loader gains
 Written by `python benchmarks/engine.py --write`, a workload at a time; how it measures is said
 there. The text under *Remarks* is written by hand and kept. "Limit" is a plain loop without any
 loader, on every core at once where the work is not bound to the trainer. Memory is the proportional
-set size of all processes, CPU the time of all of them for 1,000 samples; torch's best → ours.
+set size of all processes beyond the trainer's own before it has a loader, CPU the time of all of
+them for 1,000 samples; torch's best → ours.
 """
 HEAD = (
-    "| Workload | Aim | Torch's best | at | Ours | Ratio to the best | Limit | Memory | CPU, 1,000 "
-    "samples | First batch | Shutdown |"
+    "| Workload | Aim | Torch's best | at | Ours | Ratio to the best | Limit | Extra memory "
+    "| CPU, 1,000 samples | First batch | Shutdown |"
 )
 RULE = "|" + " --- |" * 11
 ROW = re.compile(r"^\| \[(\w+)\]\(#.*$", re.MULTILINE)
@@ -40,7 +41,7 @@ def machine() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "cpus": len(os.sched_getaffinity(0)),
         "processor": models[0] if models else platform.machine(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "torch": torch.__version__,
         "wellfed": wellfed.__version__,
@@ -78,9 +79,9 @@ def row(summary: Summary) -> str:
         rate(best),
         summary.best.removeprefix("torch "),
         rate(ours),
-        f"{first.ratio:.2f} ({first.low:.2f} to {first.high:.2f})" if first else "",
+        f"{first.ratio:.3g} ({first.low:.3g} to {first.high:.3g})" if first else "",
         rate(plain),
-        both(best, ours, "memory_bytes", 1e-6, "MB", 0),
+        both(best, ours, "extra_memory_bytes", 1e-6, "MB", 0),
         both(best, ours, "cpu_s_per_1000", 1e3, "ms", 2),
         both(best, ours, "first_batch_s", 1e3, "ms", 1),
         both(best, ours, "shutdown_s", 1e3, "ms", 1),
@@ -106,7 +107,10 @@ def section(summary: Summary) -> str:
     where = " · ".join(f"{name} {value}" for name, value in machine().items())
     lines = [f"{WORKLOADS[summary.workload].about}. {summary.rounds} rounds; {where}.", ""]
     lines += [f"- {one}" for one in summary.scores]
-    lines += ["", "| Contender | Samples/s | CPU ms, 1,000 samples | Memory MB | First batch ms |"]
+    lines += [
+        "",
+        "| Contender | Samples/s | CPU ms, 1,000 samples | Extra memory MB | First batch ms |",
+    ]
     lines[-1] += " Epoch start ms | Shutdown ms |"
     lines += ["|" + " --- |" * 7]
     for name, run in summary.medians.items():
@@ -115,7 +119,7 @@ def section(summary: Summary) -> str:
             for figure, factor, digits in (
                 ("samples_per_s", 1, 0),
                 ("cpu_s_per_1000", 1e3, 2),
-                ("memory_bytes", 1e-6, 0),
+                ("extra_memory_bytes", 1e-6, 0),
                 ("first_batch_s", 1e3, 1),
                 ("epoch_start_s", 1e3, 1),
                 ("shutdown_s", 1e3, 1),

@@ -1,4 +1,8 @@
-"""Other loaders, where they are installed, at the setting their own documentation suggests."""
+"""Other loaders, where they are installed, with as many workers as torch's best.
+
+Not among them: Grain, whose loader takes its own kind of data source and sampler; DALI and FFCV,
+which want the data in their own formats, or an accelerator.
+"""
 
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec

@@ -28,7 +28,7 @@ class Score:
 
     def __str__(self) -> str:
         verdict = "met" if self.met else "missed"
-        return f"{self.ratio:.2f} ({self.low:.2f} to {self.high:.2f}), {verdict}: {self.target}"
+        return f"{self.ratio:.3g} ({self.low:.3g} to {self.high:.3g}), {verdict}: {self.target}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Summary:
 
 def ratios(figure: str, ours: list[Run], theirs: list[Run]) -> list[float]:
     """Of the same round, whatever the machine did meanwhile to both."""
-    pairs = zip(ours, theirs, strict=True)
+    pairs = zip(ours, theirs, strict=False)  # one that failed has no rounds
     return [a[figure] / b[figure] for a, b in pairs if b.get(figure) and figure in a]
 
 

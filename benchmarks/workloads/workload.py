@@ -57,7 +57,10 @@ class Target:
     def __str__(self) -> str:
         sign = "≥" if self.at_least else "≤"
         what = "" if self.at_least else f" in {self.figure}"
-        return f"{sign} {self.ratio:g} × {self.against}{what}"
+        names = {"best": "torch's best", "limit": "the limit"}
+        return (
+            f"{sign} {self.ratio:g} × {names.get(self.against, f'torch at {self.against}')}{what}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

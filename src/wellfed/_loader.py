@@ -9,15 +9,19 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from torch.utils.data import DataLoader as TorchDataLoader
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine.auto import Auto
+from wellfed._engine.auto_workers import AutoWorkers
 from wellfed._engine.inline import Inline
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.processes import Processes
 from wellfed._engine.reading import read_job, read_plan
 from wellfed._engine.stock import why_stock
+from wellfed._probes.cpus import usable_cpus
 from wellfed.errors import UsageError
 from wellfed.records import Plan
 from wellfed.seams import Backend
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", covariant=True)
 
-BACKENDS: tuple[Backend, ...] = (Inline(), Processes())
+BACKENDS: tuple[Backend, ...] = (Auto(), Inline(), Processes())
 """Who can make batches; the first that does not refuse a job makes it."""
 
 
@@ -39,6 +43,9 @@ class DataLoader(TorchDataLoader[T]):
 
     Args:
         dataset: as in torch, and so are all others down to `in_order`.
+        num_workers: as in torch; or "auto", which chooses how batches are made by timing a few
+            samples when the iterator starts. The order of samples is then torch's, and random
+            draws depend on the seed, the epoch and the position in the epoch alone.
         plan: how batches are made, by hand: a `wellfed.records.Plan`. By default it follows from
             `num_workers` and `prefetch_factor`.
         thread_safe: your consent that samples may be fetched by several threads at once.
@@ -58,7 +65,7 @@ class DataLoader(TorchDataLoader[T]):
         shuffle: bool | None = None,
         sampler: Sampler[Any] | Iterable[Any] | None = None,
         batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
-        num_workers: int = 0,
+        num_workers: int | str = 0,
         collate_fn: Callable[[list[T]], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
@@ -74,6 +81,8 @@ class DataLoader(TorchDataLoader[T]):
         plan: Plan | None = None,
         thread_safe: bool = False,
     ) -> None:
+        if isinstance(num_workers, str):
+            num_workers = _auto_workers(num_workers, dataset)
         self.plan = plan
         self.thread_safe = thread_safe
         super().__init__(
@@ -137,18 +146,16 @@ def engine_iterator(loader: Any) -> EngineIterator | None:
 def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:
     if asked is not None:
         return asked if asked.backend == backend.name else None
-    if backend.name == "inline":
-        return Plan(backend="inline")
-    found = read_plan(loader)
-    return Plan(
-        backend=backend.name,
-        workers=found.workers,
-        prefetch=found.prefetch,
-        pin_memory=found.pin_memory,
-        persistent=found.persistent,
-        in_order=found.in_order,
-        start_method=found.start_method,
-    )
+    found = replace(read_plan(loader), backend=backend.name)
+    return replace(found, workers=0) if backend.name == "inline" else found
+
+
+def _auto_workers(asked: str, dataset: Any) -> AutoWorkers:
+    if asked != "auto":
+        raise ValueError(f"num_workers should be an int or 'auto', but got num_workers={asked!r}")
+    # More than one worker would give the samples of an iterable dataset several times, unless it
+    # divides them among workers, which only its author knows.
+    return AutoWorkers(1 if isinstance(dataset, IterableDataset) else usable_cpus())
 
 
 def _say_once(loader: Any, reason: str) -> None:

@@ -35,6 +35,10 @@ class Job:
     base_seed: int = 0
     """What torch drew for this iterator: logical worker w is seeded with `base_seed + w`."""
 
+    by_position: bool = False
+    """Whether random draws depend on (seed, epoch, position in the epoch) alone, and not on a
+    worker's stream: `num_workers="auto"`."""
+
     worker_init: Callable[[int], None] | None = None
     """Called once in each logical worker with its number, after seeding."""
 

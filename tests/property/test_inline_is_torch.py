@@ -22,7 +22,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from wellfed._engine.indices import Lookahead, bulk
+from wellfed._engine.indices import bulk
 from wellfed._engine.inline import Inline
 from wellfed._engine.randomness import states
 from wellfed._engine.reading import read_job
@@ -198,10 +198,9 @@ def with_workers(kind: str, seeded: bool, prefetch: int) -> DataLoader[Any]:
 def ours_ahead(loader: Any) -> Iterator[Any]:
     torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
     indices = bulk(loader.batch_sampler) or iter(loader.batch_sampler)
-    ahead = Lookahead(indices, loader.num_workers * loader.prefetch_factor)
-    job = read_job(loader)
-    assert Inline().refuses(job, Plan(backend="inline")) is None
-    return iter(Inline().open(job, Plan(backend="inline"), ahead))
+    job, plan = read_job(loader), Plan(backend="inline", prefetch=loader.prefetch_factor)
+    assert Inline().refuses(job, plan) is None
+    return iter(Inline().open(job, plan, indices))
 
 
 def first_and_last_line(step: Any) -> Any:

@@ -46,6 +46,11 @@ _SAID = {
 # more has them in long lists, of which a part is looked at.
 MOST_OBJECTS = 2_000
 MOST_ITEMS = 64
+# Packages whose modules are not looked at: they keep no generator of their own, and are so large
+# that the look would take 20 ms.
+_WITHOUT_GENERATORS = frozenset(
+    {*sys.stdlib_module_names, "torch", "numpy", "sympy", "mpmath", "networkx", "wellfed"}
+)
 # Arrays below this many bytes are compared by content: counters and small tables.
 SMALL_BYTES = 1024
 
@@ -73,28 +78,24 @@ def standing_reason(job: Job) -> str | None:
 
 
 def _modules_hold_generators() -> bool:
-    """Whether a module keeps a generator besides the global ones. Looks at all: 5 ms."""
+    """Whether a module that a dataset may use keeps a generator besides the global ones."""
     shared = {id(torch.default_generator), id(getattr(random.seed, "__self__", None))}
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         shared.add(id(getattr(numpy_random.seed, "__self__", None)))
-    # By type first, at the speed of C: a process that trains has some 200,000 such names.
-    spaces = [vars(module) for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
-    met: set[type] = set()
-    for space in spaces:
-        met.update(map(type, list(space.values())))
-    # A SystemRandom has no state that would have to stay in order.
-    kinds = {
-        kind
-        for kind in met
-        if issubclass(kind, _generators()) and not issubclass(kind, random.SystemRandom)
-    }
     return any(
-        type(held) in kinds and id(held) not in shared
-        for space in spaces
-        if not kinds.isdisjoint(map(type, list(space.values())))
-        for held in list(space.values())
+        _is_generator(held) and id(held) not in shared
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] not in _WITHOUT_GENERATORS
+        for held in list(getattr(module, "__dict__", {}).values())
     )
+
+
+def _is_generator(one: Any) -> bool:
+    # By its type alone: some modules warn when asked for the class of what they hold.
+    # A SystemRandom has no state that would have to stay in order.
+    kind = type(one)
+    return issubclass(kind, _generators()) and not issubclass(kind, random.SystemRandom)
 
 
 @functools.cache
@@ -107,8 +108,8 @@ def _generators() -> tuple[type, ...]:
 
 
 def _has_state_of_its_own(one: Any) -> bool:
-    kinds = (*_generators(), types.GeneratorType, itertools.count, itertools.cycle)
-    return isinstance(one, kinds)
+    kinds = (types.GeneratorType, itertools.count, itertools.cycle)
+    return _is_generator(one) or isinstance(one, kinds)
 
 
 def _below(root: Any) -> Iterator[Any]:

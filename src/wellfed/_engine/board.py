@@ -27,35 +27,25 @@ _NUMBER, _PLACE = 0, 1
 
 
 class Board:
-    """The pages of all workers, as the trainer sees them."""
+    """The memory of a worker's page, made by the trainer."""
 
-    def __init__(self, workers: int) -> None:
-        self.fd = make_memory(workers * PAGE)
-        self._memory = mmap.mmap(self.fd, workers * PAGE)
-
-    def page(self, worker: int) -> "Page":
-        """One worker's page."""
-        return Page(self._memory, worker)
+    def __init__(self) -> None:
+        self.fd = make_memory(PAGE)
+        self.page = Page(self.fd)
 
     def close(self) -> None:
-        """Give it back; pages that are still held keep the memory."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Close the descriptor; the page stays."""
+        os.close(self.fd)
 
 
 class Page:
     """One worker's page, in the trainer or in the worker."""
 
-    def __init__(self, memory: mmap.mmap, worker: int) -> None:
-        whole = memoryview(memory)[worker * PAGE : (worker + 1) * PAGE]
+    def __init__(self, fd: int) -> None:
+        """Map it; the descriptor may be closed afterwards."""
+        whole = memoryview(mmap.mmap(fd, PAGE))
         self._words = whole[:_FLAGS].cast("q")
         self._flags = whole[_FLAGS:]
-
-    @classmethod
-    def opened(cls, fd: int, worker: int) -> "Page":
-        """The page in a worker that was handed the board."""
-        return cls(mmap.mmap(fd, os.fstat(fd).st_size), worker)
 
     @property
     def number(self) -> int:

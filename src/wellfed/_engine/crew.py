@@ -17,11 +17,11 @@ from collections import deque
 from typing import Any
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE, Board
+from wellfed._engine.board import DROP, FREE, Board, Page
 from wellfed._engine.leases import Shelf
+from wellfed._engine.making import Setup
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
-from wellfed._engine.worker import Setup
 
 __all__ = ["Crew"]
 
@@ -44,53 +44,63 @@ class _Member:
 class Crew:
     """Worker processes, their sockets and their slabs."""
 
-    def __init__(self, setup: Setup, context: Any, homes: list[tuple[int, ...]]) -> None:
-        """Start them, all side by side.
+    def __init__(self, setup: Setup, context: Any) -> None:
+        """Start what they come from; there are none yet.
 
         Args:
             setup: what each is told.
-            context: the multiprocessing context that says how.
-            homes: for each process the logical workers that live in it.
+            context: the multiprocessing context that says how to start; None for the default.
         """
         self._pid = os.getpid()
         self._members: list[_Member] = []
+        self._pages: list[Page] = []
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
-        self._board = Board(len(homes))
-        self._pages = [self._board.page(number) for number in range(len(homes))]
+        self._by_fd: dict[int, int] = {}
         self._template = Template(setup, context or multiprocessing)
-        self._to_all, from_all = wire.pair()
+        self._poll.register(self._template, select.EPOLLIN)
+        self._to_all, self._from_all = wire.pair()
         self._to_all.setblocking(False)
-        from_all.setblocking(False)
+        self._from_all.setblocking(False)
+
+    def add(self, hosted: tuple[int, ...], threads: int = 0) -> None:
+        """One more process. It is not waited for: tasks may be sent to it at once.
+
+        Args:
+            hosted: the logical workers that live in it.
+            threads: how many fetch samples side by side in it; 0: it has but one.
+        """
+        number = len(self._members)
+        board = Board()
+        mine, theirs = wire.pair()
+        mine.setblocking(False)
         try:
-            for number, hosted in enumerate(homes):
-                mine, theirs = wire.pair()
-                mine.setblocking(False)
-                self._members.append(_Member(mine))
-                fds = [theirs.fileno(), from_all.fileno(), self._board.fd]
-                self._template.ask(number, hosted, fds)
-                theirs.close()
-            for _ in homes:
-                number, pid, descriptor = self._template.forked()
-                member = self._members[number]
-                member.pid, member.descriptor = pid, descriptor
-                self._poll.register(member.socket, select.EPOLLIN)
-                self._poll.register(descriptor, select.EPOLLIN)
-        except BaseException:
-            self.close()
-            raise
+            fds = [theirs.fileno(), self._from_all.fileno(), board.fd]
+            self._template.ask(number, hosted, threads, fds)
         finally:
-            from_all.close()
-        self._by_fd = {
-            fd: number
-            for number, member in enumerate(self._members)
-            for fd in (member.socket.fileno(), member.descriptor)
-        }
+            theirs.close()
+            board.close()
+        self._members.append(_Member(mine))
+        self._pages.append(board.page)
+        self._poll.register(mine, select.EPOLLIN)
+        self._by_fd[mine.fileno()] = number
+
+    def __len__(self) -> int:
+        return len(self._members)
 
     @property
     def pids(self) -> list[int]:
-        """The processes."""
+        """The processes; waits until all are there."""
+        while any(member.descriptor < 0 for member in self._members):
+            self._meet()
         return [member.pid for member in self._members]
+
+    def _meet(self) -> None:
+        """The template has forked one more."""
+        number, pid, descriptor = self._template.forked()
+        self._members[number].pid, self._members[number].descriptor = pid, descriptor
+        self._by_fd[descriptor] = number
+        self._poll.register(descriptor, select.EPOLLIN)
 
     def send(self, task: Task, process: int | None) -> None:
         """Have a task done, by this process or by whichever is idle."""
@@ -106,7 +116,7 @@ class Crew:
                 _flush(member.socket, member.unsent)
 
     def wait(self, within_s: float | None) -> list[tuple[int, Record]]:
-        """Records that have come, with the process they come from; waits for the first.
+        """Records that have come, with the process they come from; waits for news of any kind.
 
         Args:
             within_s: how long to wait; 0: not at all; None: for ever.
@@ -117,6 +127,9 @@ class Crew:
         came: list[tuple[int, Record]] = []
         dead: list[int] = []
         for fd, _ in self._poll.poll(within_s):
+            if fd == self._template.fileno():
+                self._meet()
+                continue
             number = self._by_fd[fd]
             member = self._members[number]
             records, ended = self._records(member)
@@ -129,21 +142,22 @@ class Crew:
 
     def _records(self, member: _Member) -> tuple[list[Record], bool]:
         """What has come from it, and whether its connection has ended."""
-        records: list[Record] = []
         try:
-            while (read := wire.read_record(member.socket)) is not None:
-                record, fds = read
-                for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
-                    member.shelf.adopt(slab, nbytes, fd)
-                for slab in record.retired:
-                    member.shelf.drop(slab)
-                records.append(record)
+            # One at a time: epoll says so again where there are more.
+            read = wire.read_record(member.socket)
         except BlockingIOError:
-            return records, False
-        # Its process descriptor, which goes on saying so, is all that is still waited for.
-        with contextlib.suppress(FileNotFoundError):
-            self._poll.unregister(member.socket)
-        return records, True
+            return [], False
+        if read is None:
+            # Its process descriptor goes on saying so.
+            with contextlib.suppress(FileNotFoundError):
+                self._poll.unregister(member.socket)
+            return [], True
+        record, fds = read
+        for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
+            member.shelf.adopt(slab, nbytes, fd)
+        for slab in record.retired:
+            member.shelf.drop(slab)
+        return [record], False
 
     def _death(self, dead: list[int]) -> RuntimeError:
         pids = ", ".join(str(self._members[number].pid) for number in dead)
@@ -166,6 +180,8 @@ class Crew:
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""
         for member, page in zip(self._members, self._pages, strict=True):
+            if not member.shelf.stirred:
+                continue
             for slab in member.shelf.freed():
                 page.say(slab, FREE)
             for slab in member.shelf.spent():
@@ -183,6 +199,7 @@ class Crew:
                 member.socket.shutdown(socket.SHUT_RDWR)
             member.socket.close()
         self._to_all.close()
+        self._from_all.close()
         self._poll.close()
         self._template.close(CLOSE_S)
         for member in self._members:
@@ -190,7 +207,6 @@ class Crew:
             if member.descriptor >= 0:
                 os.close(member.descriptor)
                 member.descriptor = -1
-        self._board.close()
 
 
 def _flush(to: socket.socket, tasks: deque[Task]) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch._utils import ExceptionWrapper
 
+from wellfed._engine.indices import Lookahead
+from wellfed._engine.positions import by_position
 from wellfed._engine.rows import rows_of
 from wellfed._engine.torchs import fetch_of
 from wellfed.job import Job
@@ -27,7 +29,7 @@ class Inline:
         """With logical workers, only batches that nothing of the user's has a part in."""
         if plan.workers:
             return f"The plan has {plan.workers} worker processes; inline has none."
-        if not job.workers:
+        if not job.workers or job.by_position:
             return None
         if job.worker_init is not None:
             return "worker_init_fn is to be called in each worker."
@@ -38,18 +40,22 @@ class Inline:
     def open(
         self,
         job: Job,
-        plan: Plan,  # noqa: ARG002 - there is only one way to be inline
+        plan: Plan,
         indices: Iterator[Any],
     ) -> "InlineStream":
-        """Start an epoch; nothing is read ahead."""
-        return InlineStream(job, indices)
+        """Start an epoch; nothing is read ahead but what torch's workers would have been sent."""
+        return InlineStream(job, plan, indices)
 
 
 class InlineStream:
     """Batches made one by one, each by the call of `__next__` that returns it."""
 
-    def __init__(self, job: Job, indices: Iterator[Any]) -> None:
+    backend = Inline.name
+
+    def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
         self._job = job
+        self._ahead = job.workers * (plan.prefetch or 2)
+        self._epoch = -1
         self.restart(indices)
 
     def __iter__(self) -> Iterator[Any]:
@@ -60,19 +66,22 @@ class InlineStream:
 
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch: an iterable dataset is asked for a new iterator."""
+        self._epoch += 1
+        if self._ahead:
+            indices = Lookahead(indices, self._ahead)
         # A map reads one index, makes one batch, and goes on after an exception of either.
-        self._batches: Iterator[Any] = map(_maker(self._job), indices)
+        self._batches: Iterator[Any] = map(_maker(self._job, self._epoch), indices)
 
     def close(self) -> None:
         """End the epoch; nothing else was taken."""
         self._batches = iter(())
 
 
-def _maker(job: Job) -> Callable[[Any], Any]:
+def _maker(job: Job, epoch: int) -> Callable[[Any], Any]:
     """What turns the indices of a batch into the batch."""
     rows = rows_of(job)
     if rows is None:
-        return fetch_of(job)
+        return by_position(job, epoch) if job.by_position else fetch_of(job)
     return _as_from_workers(rows, job.workers) if job.workers else rows
 
 

@@ -6,6 +6,7 @@ is where the batches come from.
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import _DatasetKind
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from wellfed._engine.indices import Lookahead, bulk
+from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
 from wellfed.records import Plan
@@ -36,7 +37,7 @@ class EngineIterator(_BaseDataLoaderIter):
         """
         super().__init__(loader)
         self.backend = backend.name
-        """Who makes the batches."""
+        """Who makes the batches; "auto" until that is chosen."""
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
@@ -48,25 +49,26 @@ class EngineIterator(_BaseDataLoaderIter):
             return
         if self._timeout != 0:  # torch's words, for the same mistake
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-        self._stream = self._open(self._indices())
+        self._begin()
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         super()._reset(loader, first_iter)
         if self._stream is None:
-            self._stream = self._open(self._indices())
+            self._begin()
         else:
             self._stream.restart(self._indices())
+
+    def _begin(self) -> None:
+        self._stream = self._open(self._indices())
+        self.backend = getattr(self._stream, "backend", self.backend)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
         asked = _Asked(self._next_index)
-        if self.backend != "inline" or rows_of(self._job) is None:
+        if self.backend not in ("auto", "inline") or rows_of(self._job) is None:
             return asked
         # Tensors of indices, where nothing but our own code sees them.
-        indices = bulk(self._index_sampler) or asked
-        if self._num_workers:
-            return Lookahead(indices, self._num_workers * self._prefetch_factor)
-        return indices
+        return bulk(self._index_sampler) or asked
 
     def _next_data(self) -> Any:
         if self._stream is None:
@@ -102,13 +104,20 @@ class EngineIterator(_BaseDataLoaderIter):
 
 
 class _Asked:
-    """An iterator that asks a function; one that has ended is asked again, as torch does."""
+    """An iterator that asks a method; one that has ended is asked again, as torch does.
+
+    It does not keep the method's object alive: an iterator that is dropped ends its workers at
+    once, and not when a cycle is collected.
+    """
 
     def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
+        self._ask = weakref.WeakMethod(ask)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._ask()
+        ask = self._ask()
+        if ask is None:
+            raise StopIteration
+        return ask()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from wellfed.errors import SharedMemoryFull
 
-__all__ = ["make_memory", "mebibytes"]
+__all__ = ["make_memory"]
 
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EFBIG)
 
@@ -20,24 +20,23 @@ def make_memory(nbytes: int) -> int:
 
     Raises:
         SharedMemoryFull: neither anonymous memory, /dev/shm nor the temp folder has the room.
+        OSError: the process may open no more files.
     """
-    last: OSError | None = None
+    refusals: list[OSError] = []
     for place in (_anonymous, _in_shm, _in_temp):
         try:
             return _allocated(place(), nbytes)
         except OSError as error:
-            last = error
-    # Which of them was full matters less than how much was wanted.
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            refusals.append(error)
+    full = [error for error in refusals if error.errno in _NO_ROOM]
+    cause = (full or refusals)[0]
     raise SharedMemoryFull(
-        f"no room for {mebibytes(nbytes)} of memory to hand a batch over in "
-        f"({os.strerror(last.errno or 0) if last else 'no place'}). Use smaller batches, fewer "
-        "workers or a lower prefetch_factor, or give the container more memory."
-    ) from last
-
-
-def mebibytes(nbytes: int) -> str:
-    """An amount for an error message."""
-    return f"{nbytes / 2**20:.1f} MiB"
+        f"no room for {nbytes / 2**20:.1f} MiB of memory to hand a batch over in "
+        f"({os.strerror(cause.errno or 0)}). Use smaller batches, fewer workers or a lower "
+        "prefetch_factor, or give the container more memory."
+    ) from cause
 
 
 def _allocated(descriptor: int, nbytes: int) -> int:

@@ -18,15 +18,16 @@ from torch.utils.data import default_collate
 from wellfed._engine import away
 from wellfed._engine.crew import Crew
 from wellfed._engine.failures import raise_failure
-from wellfed._engine.flow import Deliver, End, Flow, Mode
+from wellfed._engine.flow import Deliver, End, Flow, Mode, Send
 from wellfed._engine.joining import Unfit, joined
+from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
+from wellfed._engine.positions import samples_in
 from wellfed._engine.wire import Kind, Record, Task
-from wellfed._engine.worker import Setup
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes"]
+__all__ = ["ProcessStream", "Processes", "parcel_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -44,6 +45,12 @@ class Processes:
             return "num_workers=0 keeps the user's code in the trainer's process."
         if not plan.workers:
             return "The plan has no worker process."
+        if plan.threads and not job.thread_safe:
+            return "Threads need thread_safe=True, your word that samples may be fetched together."
+        if plan.threads and (job.iterable or not job.batched):
+            return "Threads fetch the samples of a batch; this dataset is asked for whole ones."
+        if plan.threads and hasattr(job.dataset, "__getitems__"):
+            return "Threads fetch the samples of a batch; this dataset fetches whole ones itself."
         if not hasattr(os, "pidfd_open"):
             return "This platform has no process descriptors."
         return None
@@ -56,35 +63,46 @@ class Processes:
 class ProcessStream:
     """Batches in order, from worker processes."""
 
-    def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
+    backend = Processes.name
+
+    def __init__(
+        self, job: Job, plan: Plan, indices: Iterator[Any], crew: Crew | None = None
+    ) -> None:
+        """Start the workers, and the first epoch.
+
+        Args:
+            job: what is loaded.
+            plan: how.
+            indices: what torch's fetcher takes, one for each batch.
+            crew: workers that are there already, the first of the plan's.
+        """
         self._job = job
         self._plan = plan
         self._fixed_because = away.standing_reason(job)
-        self._crew = self._start()
+        self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
         self._largest_bytes = 0
         self._indices = indices
+        self._position = 0
         self._flow: Flow
-        self._tasks: dict[int, Any] = {}
+        self._tasks: dict[int, tuple[int, Any]] = {}
+        """Position in the epoch and index, of each batch that is not delivered."""
         self.restart(indices)
 
-    def _start(self) -> Crew:
-        job = self._job
-        setup = Setup(
-            dataset=job.dataset,
-            iterable=job.iterable,
-            batched=job.batched,
-            drop_last=job.drop_last,
-            collate=job.collate or _as_they_are,
-            workers=job.workers,
-            base_seed=job.base_seed,
-            worker_init=job.worker_init,
-        )
+    def _start(self, crew: Crew | None = None) -> Crew:
+        crew = crew or Crew(setup_of(self._job), self._job.context)
+        homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
-        processes = job.workers if self._fixed_because else self._plan.workers
-        homes = [tuple(range(first, job.workers, processes)) for first in range(processes)]
-        return Crew(setup, job.context, [hosted or (0,) for hosted in homes])
+        processes = homes if self._fixed_because else self._plan.workers
+        try:
+            for number in range(len(crew), processes):
+                hosted = tuple(range(number, homes, processes)) or (0,)
+                crew.add(hosted, self._plan.threads)
+        except BaseException:
+            crew.close()
+            raise
+        return crew
 
     @property
     def why_fixed(self) -> str | None:
@@ -105,7 +123,7 @@ class ProcessStream:
             self._settle()
         self._epoch += 1
         self._indices = indices
-        self._tasks = {}
+        self._tasks, self._position = {}, 0
         self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
         for _ in range(self._window):
             self._read_index()
@@ -131,11 +149,13 @@ class ProcessStream:
         )
 
     def _parts_of_trial(self) -> int:
-        first = self._tasks.get(0)
+        _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
-        if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
-            return 1
-        return max(1, min(len(self._crew.pids), len(first)))
+        # What threads are for begins once batches may move.
+        parts = 1 if self._plan.threads else 0
+        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
+            parts = max(parts, min(len(self._crew), len(first)))
+        return parts if parts > 1 or self._plan.threads else 0
 
     def _read_index(self) -> None:
         try:
@@ -145,55 +165,70 @@ class ProcessStream:
             return
         number = self._flow.add()
         if number is not None:
-            self._tasks[number] = index
+            self._tasks[number] = self._position, index
+            self._position += samples_in(index)
 
     def _dispatch(self) -> None:
         if self._anew and not self._flow.out:
             self._anew = False
             self._start_anew()
         self._crew.give_back()
-        processes = len(self._crew.pids)
+        processes = len(self._crew)
         for send in self._flow.sends():
-            index = self._tasks[send.number]
-            if send.parts > 1:
-                share = -(-len(index) // send.parts)
-                index = index[send.part * share : (send.part + 1) * share]
-            moved = send.anywhere or send.parts > 1
-            task = Task(
-                self._epoch, send.number, send.home, send.part, send.parts, moved, send.trial, index
-            )
-            process = (send.home + send.part) % processes
+            task = self._task(send)
+            process = send.home % processes
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
+
+    def _task(self, send: Send) -> Task:
+        position, index = self._tasks[send.number]
+        if send.parts > 1:
+            share = -(-len(index) // send.parts)
+            index = index[send.part * share : (send.part + 1) * share]
+            position += send.part * share
+        return Task(
+            epoch=self._epoch,
+            number=send.number,
+            home=send.home,
+            part=send.part,
+            parts=send.parts,
+            moved=send.anywhere,
+            trial=send.trial,
+            position=position,
+            index=index,
+        )
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
-        self._receive(0)
         while True:
-            self._dispatch()
             step = self._flow.next()
             if isinstance(step, Deliver):
                 done, value = self._deliver(step)
                 if done:
                     return value
+                self._dispatch()
             elif isinstance(step, End):
                 raise StopIteration
-            elif deadline is None:
-                self._receive(None)
-            elif not self._receive(max(0.0, deadline - time.monotonic())):
-                seconds = self._job.timeout_s
-                raise RuntimeError(f"DataLoader timed out after {seconds:g} seconds")
+            else:
+                self._receive(self._left_s(deadline))
+                self._dispatch()
 
-    def _receive(self, within_s: float | None) -> bool:
+    def _left_s(self, deadline: float | None) -> float | None:
+        if deadline is None:
+            return None
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise RuntimeError(f"DataLoader timed out after {self._job.timeout_s:g} seconds")
+        return left_s
+
+    def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
-        came = self._crew.wait(within_s)
-        for process, record in came:
+        for process, record in self._crew.wait(within_s):
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:
                 self._take(process, record)
             else:
                 self._return([(process, record)])
-        return bool(came)
 
     def _take(self, process: int, record: Record) -> None:
         came = (process, record)
@@ -226,7 +261,7 @@ class ProcessStream:
     def _return(self, unwanted: list[tuple[int, Record]]) -> None:
         """The slabs of what nobody will unpack are free."""
         for process, record in unwanted:
-            discard(_parcel(record), self._crew.shelf(process))
+            discard(parcel_of(record), self._crew.shelf(process))
 
     def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
         parts = [self._unpacked(process, record) for process, record in batch.parts]
@@ -254,18 +289,12 @@ class ProcessStream:
         shelf = self._crew.shelf(process)
         self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
         kept = max(LEAST_KEPT_BYTES, self._largest_bytes * self._flow.most)
-        return unpack(
-            _parcel(record), shelf, private=shelf.leased_bytes * len(self._crew.pids) > kept
-        )
+        return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)
 
     def close(self) -> None:
         """End the workers. Harmless when called twice."""
         self._crew.close()
 
 
-def _parcel(record: Record) -> Parcel:
+def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
-
-
-def _as_they_are(samples: Any) -> Any:
-    return samples

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data._utils.worker import _generate_state
 
-__all__ = ["Draws", "Streams", "drew", "states"]
+__all__ = ["Draws", "Streams", "drew", "restore", "states"]
 
 
 def states() -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from wellfed._engine.auto_workers import AutoWorkers
 from wellfed.job import Job
 from wellfed.records import Plan, Workload
 
@@ -74,6 +75,7 @@ def read_job(loader: Any) -> Job:
         drop_last=loader.drop_last,
         collate=loader.collate_fn,
         iterable=isinstance(loader.dataset, IterableDataset),
+        by_position=isinstance(loader.num_workers, AutoWorkers),
         workers=int(loader.num_workers),
         worker_init=loader.worker_init_fn,
         timeout_s=float(loader.timeout),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, UntypedStorage
 from torch.multiprocessing import reductions
@@ -35,6 +36,9 @@ _DTYPES = tuple(
     sorted({kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}, key=str)
 )
 _DTYPE_NUMBERS = {dtype: number for number, dtype in enumerate(_DTYPES)}
+
+# Queues pickle with the default protocol. Before the fifth, every array arrives writable.
+_WRITABLE_ARRAYS = pickle.DEFAULT_PROTOCOL < 5
 
 Reduced = tuple[Any, ...]
 
@@ -94,6 +98,8 @@ class Packer(pickle.Pickler):
         kind = type(obj)
         if kind is Tensor or kind is Parameter:
             return self._tensor(obj, kind is Parameter)
+        if kind is np.ndarray and not obj.flags.writeable and _WRITABLE_ARRAYS:
+            return obj.copy(order="K").__reduce_ex__(5)
         reduce = ForkingPickler._extra_reducers.get(kind)  # type: ignore[attr-defined]
         if kind is UntypedStorage and obj.device.type == "cpu":
             return self._storage(obj)
@@ -149,7 +155,13 @@ class Packer(pickle.Pickler):
             if not contiguous:
                 elements = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
             item = dtype.itemsize
-            self.leaves[number].cover(offset * item, (offset + elements) * item)
+            end = (offset + elements) * item
+            if end > storage.nbytes():
+                raise RuntimeError(
+                    f"a tensor of shape {tuple(size)} needs {end} bytes of its storage, which has "
+                    f"{storage.nbytes()}: it was resized. Return a clone made before that."
+                )
+            self.leaves[number].cover(offset * item, end)
         # A `torch.Size` would be pickled as an object of its own.
         return number, _DTYPE_NUMBERS[dtype], offset, tuple(size), stride
 
@@ -199,9 +211,7 @@ class Packer(pickle.Pickler):
         with torch._C.DisableTorchFunctionSubclass():
             conj, neg = obj.is_conj(), obj.is_neg()
         placed = self._placed(untyped, dtype, offset, torch.Size(size), stride, False)
-        marked = (*placed, grad, False, conj, neg)
-        # Handed over through pickle once more: the function that rebuilds must know the leaves.
-        return _of_type, (kind, marked, state)
+        return _of_type, (kind, (*placed, grad, False, conj, neg), state)
 
 
 class Unpacker(pickle.Unpickler):

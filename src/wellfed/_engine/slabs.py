@@ -59,7 +59,10 @@ class _Slab:
 
 
 class Slabs:
-    """The slabs of one worker process. Used by one thread, except that holders may end anywhere."""
+    """The slabs of one worker process, made in it.
+
+    Used by one thread, except that holders may end in any.
+    """
 
     def __init__(self, make: Callable[[int], int] = make_memory) -> None:
         self.pid = os.getpid()

@@ -29,6 +29,7 @@ from multiprocessing import process
 from typing import Any
 
 from wellfed._engine import worker
+from wellfed._engine.making import Setup
 from wellfed._engine.randomness import Streams
 from wellfed._engine.wire import pair
 
@@ -44,7 +45,7 @@ REAP_S = 2.0
 class Template:
     """The trainer's side."""
 
-    def __init__(self, setup: worker.Setup, context: Any) -> None:
+    def __init__(self, setup: Setup, context: Any) -> None:
         """Start it.
 
         Args:
@@ -55,6 +56,7 @@ class Template:
             TypeError, AttributeError, pickle.PicklingError: something of the user's cannot be
                 pickled, and the start method has to.
         """
+        self._forked: list[tuple[int, int, int]] = []
         self._control, theirs = pair()
         trainer = os.pidfd_open(os.getpid())
         forked = context.get_start_method() == "fork"
@@ -80,25 +82,29 @@ class Template:
             theirs.close()
             os.close(trainer)
 
-    def ask(self, number: int, hosted: tuple[int, ...], fds: list[int]) -> None:
+    def ask(self, number: int, hosted: tuple[int, ...], threads: int, fds: list[int]) -> None:
         """Ask for a worker; `forked` tells what came of it.
 
         Args:
             number: which worker process it is.
             hosted: the logical workers that live in it.
+            threads: how many fetch samples side by side in it; 0: it has but one.
             fds: its own socket, the shared one, the board.
         """
-        socket.send_fds(self._control, [pickle.dumps((number, hosted))], fds)
+        socket.send_fds(self._control, [pickle.dumps((number, hosted, threads))], fds)
 
     def exit_code(self, number: int) -> int | None:
         """How a dead worker ended: its exit code, or minus the signal; None if that is unknown."""
         try:
             self._control.send(pickle.dumps(number))
             self._control.settimeout(REAP_S)
-            code = pickle.loads(self._control.recv(256))
-        except (OSError, EOFError, pickle.UnpicklingError):
+            while True:
+                message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
+                if not fds:
+                    return pickle.loads(message) if message else None
+                self._forked.append((*pickle.loads(message), fds[0]))
+        except OSError:
             return None
-        return code if isinstance(code, int) else None
 
     def forked(self) -> tuple[int, int, int]:
         """Wait for the next worker asked for: its number, its pid and its process descriptor.
@@ -106,6 +112,8 @@ class Template:
         Raises:
             RuntimeError: the template died.
         """
+        if self._forked:
+            return self._forked.pop()
         self._control.settimeout(FORK_S)
         message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
         if not message:
@@ -113,6 +121,10 @@ class Template:
             raise RuntimeError(f"DataLoader worker (pid(s) {self.pid}) exited unexpectedly")
         number, pid = pickle.loads(message)
         return number, pid, fds[0]
+
+    def fileno(self) -> int:
+        """The connection: readable when `forked` need not wait."""
+        return self._control.fileno()
 
     @property
     def pid(self) -> int:
@@ -156,7 +168,7 @@ def _received_fd(sent: Any) -> "_Sent":
     return _Sent(sent.detach())
 
 
-def serve(control: Any, trainer: Any, setup: worker.Setup, others_end: Any) -> None:
+def serve(control: Any, trainer: Any, setup: Setup, others_end: Any) -> None:
     """What runs in the template until the trainer goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if others_end is not None:  # forked: the trainer's own end came along
@@ -176,9 +188,7 @@ def serve(control: Any, trainer: Any, setup: worker.Setup, others_end: Any) -> N
         os._exit(0)
 
 
-def _serve(
-    connection: socket.socket, trainer: int, setup: worker.Setup, children: dict[int, Any]
-) -> None:
+def _serve(connection: socket.socket, trainer: int, setup: Setup, children: dict[int, Any]) -> None:
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
     waiting.register(trainer, select.POLLIN)
@@ -194,10 +204,10 @@ def _serve(
             child.join(REAP_S)
             connection.send(pickle.dumps(child.exitcode))
             continue
-        number, hosted = asked
+        number, hosted, threads = asked
         child = multiprocessing.get_context("fork").Process(
             target=worker.run,
-            args=(setup, number, hosted, fds, trainer, connection),
+            args=(setup, hosted, threads, fds, trainer, connection),
             daemon=True,
         )
         child.start()

@@ -58,6 +58,8 @@ class Task(NamedTuple):
     turns out to depend on more than its indices."""
     trial: bool
     """Whether to look closely at what it depends on, and to say so."""
+    position: int
+    """Where in the epoch its first sample stands."""
     index: Any
     """What torch's fetcher takes; for a part, its share of the indices."""
 
@@ -115,6 +117,8 @@ class Record(NamedTuple):
     length: int
     fetch_ns: int
     """Wall time of fetching and collating."""
+    cpu_ns: int
+    """CPU time of the worker's thread meanwhile."""
     pack_ns: int
     """Wall time of packing it."""
     used: tuple[int, ...]
@@ -126,7 +130,7 @@ class Record(NamedTuple):
     body: bytes
 
 
-_HEAD = struct.Struct("<BBHHIqiqIqqHHH")
+_HEAD = struct.Struct("<BBHHIqiqIqqqHHH")
 _FRESH = struct.Struct("<IQ")
 
 
@@ -134,7 +138,7 @@ def send_record(to: socket.socket, record: Record, fds: Sequence[int]) -> None:
     """Send, and wait while the buffer is full. At most 512 bytes where nothing was raised."""
     counts = len(record.used), len(record.fresh), len(record.retired)
     slabs = record.used + record.retired
-    parts = [_HEAD.pack(*record[:11], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
+    parts = [_HEAD.pack(*record[:12], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
     parts += [_FRESH.pack(*one) for one in record.fresh]
     _send(to, _PLAIN, b"".join([*parts, record.body]), fds)
 
@@ -151,12 +155,12 @@ def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
     long = message[:1] == _LONG
     body = _body(message, fds[-1:] if long else [])
     head = _HEAD.unpack_from(body)
-    used, fresh, retired = head[11:]
+    used, fresh, retired = head[12:]
     slabs = struct.unpack_from(f"<{used + retired}I", body, _HEAD.size)
     at = _HEAD.size + 4 * (used + retired)
     end = at + fresh * _FRESH.size
     met = tuple(_FRESH.iter_unpack(body[at:end]))
-    record = Record._make((*head[:11], slabs[:used], met, slabs[used:], body[end:]))
+    record = Record._make((*head[:12], slabs[:used], met, slabs[used:], body[end:]))
     return record, fds[:-1] if long else fds
 
 

@@ -121,7 +121,14 @@ def demand_of(case: Case, transport: Transport) -> Demand | None:
     # A fetch whose CPU time was not seen counts as computing: that promises least of workers.
     cpu_ns = [span.cpu_ns if span.cpu_ns >= 0 else span.fetch_ns for span in spans]
     cpu = np.minimum(wall, np.array(cpu_ns) * 1e-9)
-    queued = np.array([max(0, span.run_queue_ns) for span in spans]) * 1e-9
+    # It is read for some of the batches only where they are quick: the others had their share.
+    queue_ns = (
+        span.run_queue_ns
+        if span.run_queue_ns >= 0
+        else span.fetch_ns * case.stats.maker_queue_share
+        for span in spans
+    )
+    queued = np.fromiter(queue_ns, dtype=np.float64) * 1e-9
     shortage = 1 + float(queued.sum()) / float(cpu.sum()) if cpu.sum() else 1.0
     step = np.array([step_ns(a, b) + b.sampler_ns for a, b in pairs]) * 1e-9
     step_load = case.stats.step_cpu_cores if case.stats.step_cpu_cores is not None else 1.0

@@ -11,7 +11,7 @@ from wellfed._probes.files import Missing, Unreadable, read_text, understanding
 from wellfed._probes.probe import probe
 from wellfed.records import Fact
 
-__all__ = ["cpus_affinity", "cpus_host", "cpus_quota", "cpus_slurm", "cpus_usable"]
+__all__ = ["cpus_affinity", "cpus_host", "cpus_quota", "cpus_slurm", "cpus_usable", "usable_cpus"]
 
 ONLINE = "/sys/devices/system/cpu/online"
 
@@ -103,6 +103,17 @@ def cpus_usable(
         return Fact(how=f"cannot be told: {host.how}; {affinity.how}")
     value, name, how = min(known, key=itemgetter(0))
     return Fact(value=value, how=f"{name} ({how})")
+
+
+def usable_cpus() -> int:
+    """Whole CPUs that this process may count on, its share among the ranks on this machine."""
+    root = Path("/")
+    fact = cpus_usable(
+        cpus_host(root), cpus_affinity(root), cpus_quota(root), cpus_slurm(os.environ)
+    )
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    shared_by = int(ranks) if ranks.isdecimal() else 1
+    return max(1, int((fact.value or 1) // max(1, shared_by)))
 
 
 def _count(cpu_list: str) -> int:

@@ -124,6 +124,24 @@ def test_run_queue_time_is_taken_off_where_it_was_measured() -> None:
     assert more.value == pytest.approx(0.020, rel=0.1)
 
 
+def test_run_queue_time_that_was_read_now_and_again_counts_as_if_always() -> None:
+    whole = trace_of(workers(4), [0.08] * 60, [0.001] * 60, cpu_share=0.5, run_queue_ns=40_000_000)
+    sampled = msgspec.structs.replace(
+        whole,
+        spans=tuple(
+            span if span.number % 5 == 0 else msgspec.structs.replace(span, run_queue_ns=-1)
+            for span in whole.spans
+        ),
+    )
+
+    always, now_and_again = (
+        predict_period(case_of(trace, cores=2), workers(8), rng(), FREE)
+        for trace in (whole, sampled)
+    )
+
+    assert now_and_again.value == pytest.approx(always.value, rel=1e-6)
+
+
 def test_the_way_out_of_a_worker_costs() -> None:
     case = inline_case(service_s=0.001, step_s=0.001)
     heavy = Transport(*([0.0] * 7))._replace(trainer_per_tensor_s=0.010)

@@ -49,16 +49,16 @@ class Counters:
         self._schedstat = _open("/proc/thread-self/schedstat")
         self._io = _open("/proc/self/io" if whole_process_io else "/proc/thread-self/io")
 
-    def read(self, *, io: bool = True) -> Reading:
-        """The counters now; without `io`, those of reading stay unknown and cost nothing."""
+    def read(self, *, files: bool = True) -> Reading:
+        """The counters now; without `files`, those in /proc stay unknown and cost nothing."""
         run_queue = None
-        if self._schedstat is not None:
+        if files and self._schedstat is not None:
             try:
                 run_queue = int(os.pread(self._schedstat, 96, 0).split()[1])
             except (OSError, ValueError, IndexError):
                 self._schedstat = _closed(self._schedstat)
         chars = calls = stored = None
-        if io and self._io is not None:
+        if files and self._io is not None:
             try:
                 words = os.pread(self._io, 256, 0).split()
                 chars, calls, stored = int(words[1]), int(words[5]), int(words[9])

@@ -50,9 +50,9 @@ LOOK_EVERY = 16
 RNG_FIRST = 2
 RNG_EVERY = 64
 
-# Timing each sample and reading /proc/self/io cost some 40 µs of the 60 that watching a batch of
-# 32 costs. Where batches take less than a millisecond, one in five is watched that closely: an odd
-# number, because shards and buffers come in powers of two.
+# Timing each sample and reading the counters in /proc cost some 40 µs of the 60 that watching a
+# batch of 32 costs. Where batches take less than a millisecond, one in five is watched that
+# closely: an odd number, because shards and buffers come in powers of two.
 CHEAP_NS = 1_000_000
 CLOSELY_EVERY = 5
 MEAN_OVER = 16
@@ -115,7 +115,7 @@ class Maker:
             if self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0:
                 fetch.states = states()
             fetch.put_in()
-            fetch.before = self._counters_here().read(io=fetch.closely)
+            fetch.before = self._counters_here().read(files=fetch.closely)
             self._opened.listening = True
             fetch.began_ns = self.clock()
         except Exception:
@@ -125,7 +125,7 @@ class Maker:
 
     def _end(self, fetch: Fetch, fetched_ns: int, index: Any, batch: Any) -> None:
         try:
-            after = self._counters_here().read(io=fetch.closely)
+            after = self._counters_here().read(files=fetch.closely)
             fetch_ns = fetched_ns - fetch.began_ns
             note = self._write(fetch, after, fetch_ns, fetch.samples(index, batch))
             self._mean_ns += (fetch_ns - self._mean_ns) / min(self._batches + 1, MEAN_OVER)

@@ -1,0 +1,255 @@
+"""How a worker makes a batch: at home as torch's worker would, or away, if it is free to move."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import _DatasetKind, _utils
+from torch.utils.data._utils.fetch import _MapDatasetFetcher
+
+from wellfed._engine import away
+from wellfed._engine.board import Page
+from wellfed._engine.failures import packed_failure
+from wellfed._engine.positions import Seeds
+from wellfed._engine.randomness import Streams
+from wellfed._engine.wire import Kind, Task
+from wellfed.job import Job
+
+__all__ = ["Made", "Maker", "Setup", "setup_of"]
+
+# The dataset is searched for changes at a trial and then at each 64th batch that is made away from
+# its home: it takes some 100 µs.
+CLOSELY_EVERY = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What every worker of an iterator is told when it starts: the part of a Job that it needs."""
+
+    dataset: Any
+    iterable: bool
+    batched: bool
+    drop_last: bool
+    collate: Callable[[Any], Any]
+    workers: int
+    base_seed: int
+    worker_init: Callable[[int], None] | None
+    by_position: bool = False
+
+
+def setup_of(job: Job) -> Setup:
+    """What the workers of this job are told."""
+    return Setup(
+        dataset=job.dataset,
+        iterable=job.iterable,
+        batched=job.batched,
+        drop_last=job.drop_last,
+        collate=job.collate or _as_they_are,
+        workers=job.workers,
+        base_seed=job.base_seed,
+        worker_init=job.worker_init,
+        by_position=job.by_position,
+    )
+
+
+def _as_they_are(samples: Any) -> Any:
+    return samples
+
+
+class Made(NamedTuple):
+    """What came of a task."""
+
+    kind: int
+    value: Any = None
+    """The batch."""
+    body: bytes = b""
+    """With RAISED, the pickled exception."""
+    why: int = 0
+    """What it depends on besides its indices, as bits of `away`; 0 where that was not seen."""
+
+
+class _Drew(Exception):
+    """The first sample of a trial drew: the others need not be fetched."""
+
+
+class Maker:
+    """Makes batches, one at a time, in the thread that built it."""
+
+    def __init__(self, setup: Setup, hosted: tuple[int, ...], page: Page) -> None:
+        """Be torch's worker: seeded, told who it is, and through with `worker_init_fn`.
+
+        Args:
+            setup: what is loaded.
+            hosted: the logical workers that live here.
+            page: where to note which sample is under way.
+        """
+        self._setup = setup
+        self._page = page
+        self._epoch = 0
+        self._exhausted = False
+        self._away = 0
+        self._failed = b""
+        """The exception that the start ended in: what every batch comes to."""
+        torch.set_num_threads(1)
+        self._streams = Streams(setup.base_seed, hosted)
+        self._infos = {home: _info(setup, home) for home in hosted}
+        self._fetch: Callable[[Any], Any]
+        self._seeds: Seeds | None = None
+        """What to seed each sample with; None: the home's streams go on."""
+        for home in hosted:
+            self._be(home)
+            try:
+                if setup.worker_init is not None:
+                    setup.worker_init(home)
+                self._fetch = self._fetch_anew()
+            except Exception:
+                self._failed = packed_failure(home)
+        self._trial = away.Trial(setup.dataset, setup.collate, self._infos[hosted[0]])
+
+    def _be(self, home: int) -> None:
+        """From here on this process is logical worker `home`."""
+        self._streams.enter(home)
+        _utils.worker._worker_info = self._infos[home]
+
+    def _fetch_anew(self) -> Callable[[Any], Any]:
+        """Torch's fetcher for an epoch; it asks an iterable dataset to begin."""
+        setup = self._setup
+        kind = _DatasetKind.Iterable if setup.iterable else _DatasetKind.Map
+        fetcher: Any = _DatasetKind.create_fetcher(  # type: ignore[no-untyped-call]
+            kind, setup.dataset, setup.batched, setup.collate, setup.drop_last
+        )
+        if type(fetcher) is not _MapDatasetFetcher:
+            return fetcher.fetch  # type: ignore[no-any-return]
+        return self._fetch_by_samples if setup.batched else self._fetch_one
+
+    def _fetch_by_samples(self, indices: Any, after_first: Callable[[], None] | None = None) -> Any:
+        """Torch's way to fetch a batch of a map-style dataset; notes which sample is under way."""
+        dataset, page = self._setup.dataset, self._page
+        page.place = -1
+        if hasattr(dataset, "__getitems__") and dataset.__getitems__:
+            if self._seeds is not None:
+                self._seeds.sample(0)
+            return self._joined(dataset.__getitems__(indices))
+        samples = []
+        for place, index in enumerate(indices):
+            page.place = place
+            if self._seeds is not None:
+                self._seeds.sample(place)
+            samples.append(dataset[index])
+            if after_first is not None and not place:
+                after_first()
+        page.place = -1
+        return self._joined(samples)
+
+    def _fetch_one(self, index: Any) -> Any:
+        return self._joined(self._setup.dataset[index])
+
+    def _joined(self, samples: Any) -> Any:
+        if self._seeds is not None:
+            self._seeds.collate()
+        return self._setup.collate(samples)
+
+    def _seed_for(self, task: Task) -> None:
+        if self._setup.by_position:
+            seed = self._setup.base_seed
+            self._seeds = Seeds(seed, task.epoch, task.number, task.position)
+            self._seeds.sample(0)  # where the dataset is asked for a batch as a whole
+
+    # -- at home ------------------------------------------------------------------------------
+
+    def at_home(self, task: Task) -> Made:
+        """Make the next batch of its home, as torch's worker would."""
+        if self._failed:
+            return Made(Kind.RAISED, body=self._failed)
+        self._be(task.home)
+        self._seed_for(task)
+        if task.trial:
+            self._trial.begin(closely=True)
+        try:
+            if task.epoch != self._epoch:
+                self._epoch, self._exhausted = task.epoch, False
+                self._fetch = self._fetch_anew()
+            if self._exhausted:
+                return Made(Kind.EXHAUSTED)
+            made = Made(Kind.BATCH, self._fetch(task.index))
+        except Exception as error:
+            if isinstance(error, StopIteration) and self._setup.iterable:
+                self._exhausted = True
+                return Made(Kind.EXHAUSTED)
+            made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
+        if not task.trial:
+            return made
+        found = self._trial.end(take_back=False)
+        return made._replace(why=found & ~away.DREW if self._setup.by_position else found)
+
+    def _where(self, task: Task) -> Any:
+        """The index of the sample that was being fetched; None if it was none in particular."""
+        if not self._setup.batched or self._setup.iterable:
+            return None if self._setup.iterable else task.index
+        place = self._page.place
+        try:
+            return task.index[place] if place >= 0 else None
+        except (TypeError, LookupError):
+            return None
+
+    # -- away from home -----------------------------------------------------------------------
+
+    def away(self, task: Task) -> Made:
+        """Make a batch for whichever home it is, or refuse it."""
+        if self._failed:
+            return Made(Kind.RAISED, body=self._failed)
+        self.begin_away(task)
+        self._seed_for(task)
+        try:
+            if task.trial and task.parts > 1:
+                # A dataset that draws mostly does so at its first sample: the rest is spared.
+                value = self._fetch_by_samples(task.index, self._stop_if_drew)
+            else:
+                value = self._fetch(task.index)
+            made = Made(Kind.BATCH, value)
+        except Exception:
+            made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
+        return self.end_away(task, made)
+
+    def _stop_if_drew(self) -> None:
+        if self._seeds is None and self._trial.drew():
+            raise _Drew
+
+    def begin_away(self, task: Task) -> None:
+        """What happens from here on must depend on indices alone."""
+        self._trial.begin(closely=task.trial or self._away % CLOSELY_EVERY == 0)
+        self._away += 1
+
+    def collated(self, task: Task, samples: list[Any]) -> Made:
+        """The batch of samples that threads have fetched."""
+        try:
+            return Made(Kind.BATCH, self._setup.collate(samples))
+        except Exception:
+            return Made(Kind.RAISED, body=packed_failure(task.home))
+
+    def take_back(self) -> None:
+        """Random draws since `begin_away` did not happen."""
+        self._trial.end(take_back=True)
+
+    def end_away(self, task: Task, made: Made, *, take_back: bool = True) -> Made:
+        """What was made, or the refusal of it.
+
+        Args:
+            task: what was asked for.
+            made: what came of it.
+            take_back: put the random generators back to where they stood; not while other threads
+                may still draw.
+        """
+        found = self._trial.end(take_back=take_back)
+        if self._seeds is not None:
+            found &= ~away.DREW  # its draws depend on its place alone
+        if made.kind == Kind.RAISED and task.parts > 1:
+            found |= away.RAISED  # with its whole batch it may raise something else
+        return Made(Kind.REFUSED, why=found) if found else made
+
+
+def _info(setup: Setup, home: int) -> away.Asked:
+    info = away.Asked(home, setup.workers, setup.base_seed + home, setup.dataset)
+    object.__setattr__(info, "asked", False)
+    return info
