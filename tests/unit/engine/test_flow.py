@@ -204,7 +204,7 @@ def trial_in_parts(parts: int = 2) -> Flow:
 def test_a_trial_in_parts_is_all_that_is_sent() -> None:
     of = trial_in_parts()
 
-    assert of.sends() == [Send(0, 0, 0, 2, trial=True), Send(0, 0, 1, 2, trial=True)]
+    assert of.sends() == [Send(0, 0, part, 2, anywhere=True, trial=True) for part in (0, 1)]
     assert of.sends() == []
     of.check()
 
@@ -246,6 +246,15 @@ def test_a_refused_part_has_the_whole_batch_made_again_at_home_before_the_others
     assert of.mode is Mode.FIXED
     arrive(of, 0, 1, 2, 3)
     assert delivered(of) == [0, 1, 2, 3]
+
+
+def test_a_trial_in_one_part_is_waited_for() -> None:
+    of = trial_in_parts(1)
+
+    assert of.sends() == [Send(0, 0, anywhere=True, trial=True)]
+    assert of.sends() == []
+    arrive(of, 0)
+    assert of.mode is Mode.FREE
 
 
 def test_every_part_may_be_refused() -> None:
