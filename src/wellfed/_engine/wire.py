@@ -189,8 +189,9 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
         message, ancillary, _, _ = source.recvmsg(
             MOST_BYTES + 4096, _FDS_SPACE, socket.MSG_CMSG_CLOEXEC
         )
-    except ConnectionResetError:  # the other side was killed with messages unread
-        return b"", []
+    except ConnectionResetError:
+        # Said once, where the other side was killed with messages unread: what it sent is there.
+        return _receive(source)
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
