@@ -42,9 +42,11 @@ def torchs() -> tuple[int, dict[int, list[Draws]]]:
     """The base seed, and what each of torch's workers drew."""
     torch.manual_seed(11)
     drawn: dict[int, list[Draws]] = {worker: [] for worker in range(WORKERS)}
-    base_seed = 0
-    for worker, base_seed, draws in DataLoader(Drawing(), batch_size=None, num_workers=WORKERS):
+    seeds = set()
+    for worker, seed, draws in DataLoader(Drawing(), batch_size=None, num_workers=WORKERS):
         drawn[worker].append(draws)
+        seeds.add(seed)
+    (base_seed,) = seeds
     return base_seed, drawn
 
 
