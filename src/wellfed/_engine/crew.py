@@ -13,7 +13,9 @@ import os
 import select
 import signal
 import socket
+import weakref
 from collections import deque
+from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine import wire
@@ -35,6 +37,7 @@ class _Member:
 
     def __init__(self, mine: socket.socket) -> None:
         self.socket = mine
+        self.connected = True
         self.shelf = Shelf()
         self.unsent: deque[Task] = deque()
         self.pid = -1
@@ -52,6 +55,9 @@ class Crew:
             context: the multiprocessing context that says how to start; None for the default.
         """
         self._pid = os.getpid()
+        self._closed = False
+        # Before multiprocessing ends the template, at the end of a program that keeps its iterator.
+        self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=10)
         self._members: list[_Member] = []
         self._pages: list[Page] = []
         self._unsent: deque[Task] = deque()
@@ -150,8 +156,10 @@ class Crew:
                 for slab in record.retired:
                     member.shelf.drop(slab)
                 return [record]
-            # The end of the connection: the process descriptor will say so too.
-            self._poll.unregister(member.socket)
+            if member.connected:
+                # The process descriptor will say so too.
+                self._poll.unregister(member.socket)
+                member.connected = False
         except BlockingIOError:
             pass
         return []
@@ -188,8 +196,10 @@ class Crew:
 
     def close(self) -> None:
         """End all processes. Harmless when called twice, or in a child that inherited them."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or self._closed:
             return
+        self._closed = True
+        self._at_exit.cancel()
         for member in self._members:
             # Not only closed: processes forked since may hold copies of the socket.
             with contextlib.suppress(OSError):
@@ -204,6 +214,12 @@ class Crew:
             if member.descriptor >= 0:
                 os.close(member.descriptor)
                 member.descriptor = -1
+
+
+def _close(crew: "weakref.ref[Crew]") -> None:
+    alive = crew()
+    if alive is not None:
+        alive.close()
 
 
 def _flush(to: socket.socket, tasks: deque[Task]) -> None:

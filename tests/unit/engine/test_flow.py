@@ -96,9 +96,9 @@ def test_a_trial_that_is_refused_is_made_again_by_its_home_before_all_others() -
     flow.arrived(0, 0, "first half")
 
     assert flow.refused(0) == ["first half"]
-    assert flow.mode is Mode.SETTLING
+    assert [flow.mode] == [Mode.SETTLING]
     assert flow.sends() == [Send(0, 0), Send(1, 1), Send(2, 0)]
-    assert flow.mode is Mode.FIXED
+    assert [flow.mode] == [Mode.FIXED]
 
 
 def test_nothing_is_sent_while_the_other_part_of_a_refused_trial_is_out() -> None:
@@ -155,11 +155,11 @@ def test_what_was_found_out_later_keeps_batches_at_home() -> None:
 
     flow.stay()
 
-    assert flow.mode is Mode.SETTLING
+    assert [flow.mode] == [Mode.SETTLING]
     for number in range(3):
         flow.arrived(number, 0, number)
     assert flow.sends() == []
-    assert flow.mode is Mode.FIXED
+    assert [flow.mode] == [Mode.FIXED]
 
 
 @pytest.mark.parametrize("part", [0, 1])
