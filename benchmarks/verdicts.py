@@ -33,7 +33,7 @@ RIGHT = {
 
 
 def verdict(script: str, seconds: float, keep: Path | None) -> str:
-    """The name of the verdict on one fresh run; its report is kept where it is not the right one."""
+    """The name of the verdict on one fresh run; the report of one that is not right is kept."""
     name, *options = script.split()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
