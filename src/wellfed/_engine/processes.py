@@ -82,6 +82,8 @@ class ProcessStream:
         self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
+        self._dead = ""
+        """What a worker's death was told with."""
         self._largest_bytes = 0
         self._indices = indices
         self._position = 0
@@ -199,6 +201,8 @@ class ProcessStream:
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
+        if self._dead:
+            raise RuntimeError(self._dead)
         while True:
             step = self._flow.next()
             if isinstance(step, Deliver):
@@ -222,7 +226,13 @@ class ProcessStream:
 
     def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
-        for process, record in self._crew.wait(within_s):
+        try:
+            came = self._crew.wait(within_s)
+        except RuntimeError as error:  # a worker died, and the iterator with it
+            self._dead = str(error)
+            self.close()
+            raise
+        for process, record in came:
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:
