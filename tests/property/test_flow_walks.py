@@ -80,7 +80,7 @@ class Walk:
         elif send.anywhere and self.chance("refused"):
             self.flow.refused(send.number)
         else:
-            if send.trial and self.chance("found"):
+            if send.trial and not send.anywhere and self.chance("found"):
                 self.flow.stay()
             if self.flow.arrived(send.number, send.part, (send.number, send.part)):
                 assert not self.flow.arrived(send.number, send.part, "twice")

@@ -39,9 +39,17 @@ _FDS_SPACE = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
 _PLAIN, _LONG = b"\0", b"\1"
 
 
+class _Socket(socket.socket):
+    """Closed without a ResourceWarning where the garbage collector comes before its owner."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected sockets that keep messages apart."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return _Socket(fileno=one.detach()), _Socket(fileno=other.detach())
 
 
 class Task(NamedTuple):
