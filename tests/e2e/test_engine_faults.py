@@ -172,6 +172,12 @@ def test_another_thread_may_iterate() -> None:
     assert got == [0, 2, 4, 6]
 
 
+def test_nothing_ahead_is_one_batch_a_worker() -> None:
+    loader = wellfed.DataLoader(Numbers(8), batch_size=2, num_workers=2, prefetch_factor=0)
+
+    assert firsts(loader) == [0, 2, 4, 6]
+
+
 def test_batches_that_are_kept_stay_as_they_are() -> None:
     loader = wellfed.DataLoader(Numbers(400), batch_size=2, num_workers=2)
 
