@@ -267,8 +267,8 @@ class ProcessStream:
 
     def _start_anew(self) -> None:
         read = sorted(self._tasks)
-        self._crew.close()
-        self._crew = self._start()
+        self._crew.dismiss()
+        self._start(self._crew)
         self._flow = self._new_flow(Mode.FIXED)
         for _ in read:
             self._flow.add()
