@@ -147,7 +147,7 @@ def test_ctrl_c_shows_what_is_known_so_far(folder: Path) -> None:
         try:
             out, err = process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
-            # It came while Python ran a finaliser, in which exceptions are lost: a user tries again.
+            # It came while Python ran a finaliser, where exceptions are lost: a user tries again.
             os.killpg(process.pid, signal.SIGINT)
             out, err = process.communicate(timeout=30)
 
