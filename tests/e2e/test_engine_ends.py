@@ -129,6 +129,19 @@ def test_a_template_that_is_killed_takes_the_iterator_along() -> None:
         list(batches)
 
 
+@pytest.mark.parametrize("sockets_first", [False, True])
+def test_an_iterator_in_a_cycle_is_collected_without_a_word(sockets_first: bool) -> None:
+    batches = iter(loader())
+    next(batches)
+    cycle: list[Any] = [batches]
+    cycle.append(cycle)
+    if sockets_first:  # the garbage collector keeps to no order
+        for member in batches._stream._crew._members:
+            member.socket.__del__()
+    del batches, cycle
+    gc.collect()
+
+
 class Stuck(Numbers):
     def __getitem__(self, index: int) -> Any:
         if index >= 4:
