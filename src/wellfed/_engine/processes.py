@@ -82,6 +82,8 @@ class ProcessStream:
         self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
+        self._dead = ""
+        """What a worker's death was told with."""
         self._largest_bytes = 0
         self._indices = indices
         self._position = 0
@@ -151,9 +153,11 @@ class ProcessStream:
     def _parts_of_trial(self) -> int:
         _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
-        if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
-            return 1
-        return max(1, min(len(self._crew), len(first)))
+        # What threads are for begins once batches may move.
+        parts = 1 if self._plan.threads else 0
+        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
+            parts = max(parts, min(len(self._crew), len(first)))
+        return parts if parts > 1 or self._plan.threads else 0
 
     def _read_index(self) -> None:
         try:
@@ -174,7 +178,7 @@ class ProcessStream:
         processes = len(self._crew)
         for send in self._flow.sends():
             task = self._task(send)
-            process = (send.home + send.part) % processes
+            process = send.home % processes
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
 
     def _task(self, send: Send) -> Task:
@@ -189,7 +193,7 @@ class ProcessStream:
             home=send.home,
             part=send.part,
             parts=send.parts,
-            moved=send.anywhere or send.parts > 1,
+            moved=send.anywhere,
             trial=send.trial,
             position=position,
             index=index,
@@ -197,18 +201,20 @@ class ProcessStream:
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
-        self._receive(0)
+        if self._dead:
+            raise RuntimeError(self._dead)
         while True:
-            self._dispatch()
             step = self._flow.next()
             if isinstance(step, Deliver):
                 done, value = self._deliver(step)
                 if done:
                     return value
+                self._dispatch()
             elif isinstance(step, End):
                 raise StopIteration
             else:
                 self._receive(self._left_s(deadline))
+                self._dispatch()
 
     def _left_s(self, deadline: float | None) -> float | None:
         if deadline is None:
@@ -220,7 +226,13 @@ class ProcessStream:
 
     def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
-        for process, record in self._crew.wait(within_s):
+        try:
+            came = self._crew.wait(within_s)
+        except RuntimeError as error:  # a worker died, and the iterator with it
+            self._dead = str(error)
+            self.close()
+            raise
+        for process, record in came:
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:

@@ -75,7 +75,8 @@ def read_job(loader: Any) -> Job:
         drop_last=loader.drop_last,
         collate=loader.collate_fn,
         iterable=isinstance(loader.dataset, IterableDataset),
-        by_position=isinstance(loader.num_workers, AutoWorkers),
+        by_position=isinstance(loader.num_workers, AutoWorkers)
+        and not isinstance(loader.dataset, IterableDataset),
         workers=int(loader.num_workers),
         worker_init=loader.worker_init_fn,
         timeout_s=float(loader.timeout),

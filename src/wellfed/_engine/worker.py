@@ -73,6 +73,9 @@ def run(
             page.number = -1
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
+    finally:
+        own.close()
+        shared.close()
 
 
 def _keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Little stories of batches: added, sent, come back, delivered."""
+"""The flow decides which batch is made where and delivered next, told by little stories."""
 
 from typing import Any
 
@@ -7,344 +7,199 @@ import pytest
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Send, Wait
 
 
-def flow_of(workers: int = 2, *, window: int = 4, read: int = 4, **how: Any) -> Flow:
-    """A flow into which so many batches were read."""
-    flow = Flow(workers=workers, window=window, **how)
-    for _ in range(read):
+def flow_of(batches: int, *, mode: Mode = Mode.FIXED, **settings: Any) -> Flow:
+    flow = Flow(**{"workers": 2, "window": 4, **settings}, mode=mode)
+    for _ in range(batches):
         flow.add()
+    flow.no_more()
     return flow
 
 
-def numbers(sends: list[Send]) -> list[int]:
-    return [send.number for send in sends]
-
-
 def delivered(flow: Flow) -> list[int]:
-    """What can be delivered now."""
-    came = []
+    """Numbers of the batches that can be handed over now."""
+    numbers = []
     while isinstance(step := flow.next(), Deliver):
-        came.append(step.number)
-    flow.check()
-    return came
+        numbers.append(step.number)
+    return numbers
 
 
-def end_of(flow: Flow) -> bool:
-    return isinstance(flow.next(), End)
+def test_batches_go_to_their_homes_in_turn() -> None:
+    flow = flow_of(4)
+
+    assert flow.sends() == [Send(number, number % 2) for number in range(4)]
+    assert flow.sends() == []
 
 
-# -- homes and order
-
-
-def test_batch_k_lives_with_worker_k_mod_n() -> None:
-    flow = flow_of(3, window=6, read=6)
-
-    assert [(send.number, send.home) for send in flow.sends()] == [
-        (0, 0),
-        (1, 1),
-        (2, 2),
-        (3, 0),
-        (4, 1),
-        (5, 2),
-    ]
-
-
-def test_batches_are_delivered_in_order_however_they_come() -> None:
-    flow = flow_of()
+def test_a_late_batch_holds_the_later_ones_back() -> None:
+    flow = flow_of(3)
     flow.sends()
+    flow.arrived(1, 0, "one")
+    flow.arrived(2, 0, "two")
 
-    came = []
-    for number in (3, 1, 0, 2):
-        assert flow.arrived(number, 0, f"batch {number}")
-        came += delivered(flow)
-
-    assert came == [0, 1, 2, 3]
-
-
-def test_with_order_waived_batches_are_delivered_as_they_come() -> None:
-    flow = flow_of(in_order=False)
-    flow.sends()
-
-    came = []
-    for number in (3, 1, 0, 2):
-        flow.arrived(number, 0, None)
-        came += delivered(flow)
-
-    assert came == [3, 1, 0, 2]
-
-
-def test_what_arrived_is_delivered_with_its_batch() -> None:
-    flow = flow_of(read=1)
-    flow.sends()
-    flow.arrived(0, 0, "it")
-
-    assert flow.next() == Deliver(0, 0, ("it",))
-
-
-@pytest.mark.parametrize("mode", [Mode.FREE, Mode.FIXED])
-def test_only_free_batches_are_sent_to_whoever_is_idle(mode: Mode) -> None:
-    assert {send.anywhere for send in flow_of(mode=mode).sends()} == {mode is Mode.FREE}
-
-
-# -- the end
-
-
-def test_an_empty_epoch_ends_at_once() -> None:
-    flow = flow_of(read=0)
     assert isinstance(flow.next(), Wait)
 
-    flow.no_more()
+    flow.arrived(0, 0, "zero")
 
-    assert end_of(flow)
+    assert delivered(flow) == [0, 1, 2]
+    assert isinstance(flow.next(), End)
 
 
-def test_the_epoch_ends_after_its_last_batch() -> None:
-    flow = flow_of(read=1)
-    flow.no_more()
+def test_without_order_what_comes_first_is_delivered_first() -> None:
+    flow = flow_of(3, in_order=False)
     flow.sends()
-    assert isinstance(flow.next(), Wait)
+    flow.arrived(2, 0, "two")
+    flow.arrived(0, 0, "zero")
 
-    flow.arrived(0, 0, None)
-
-    assert delivered(flow) == [0]
-    assert end_of(flow)
+    assert delivered(flow) == [2, 0]
 
 
-# -- room
-
-
-def test_no_more_are_out_or_ready_than_memory_allows() -> None:
-    flow = flow_of(window=4)
+def test_no_more_is_out_than_memory_allows_but_always_one() -> None:
+    flow = flow_of(4)
     flow.most = 2
 
-    assert numbers(flow.sends()) == [0, 1]
-    flow.arrived(0, 0, None)
-    assert flow.sends() == []
-    assert delivered(flow) == [0]
-    assert numbers(flow.sends()) == [2]
+    assert [send.number for send in flow.sends()] == [0, 1]
 
-
-def test_one_batch_is_sent_however_short_memory_is() -> None:
-    flow = flow_of()
     flow.most = 0
+    flow.arrived(0, 0, "zero")
+    flow.arrived(1, 0, "one")
 
-    assert numbers(flow.sends()) == [0]
-    assert flow.sends() == []
-
-
-def test_what_is_sent_is_out_until_it_is_back() -> None:
-    flow = flow_of()
-
-    flow.sends()
-
-    assert (flow.out, flow.undelivered) == (4, 4)
-    assert flow.out_of(1) == [1, 3]
-    flow.arrived(1, 0, None)
-    assert (flow.out, flow.undelivered) == (3, 4)
-    assert flow.out_of(1) == [3]
+    assert delivered(flow) == [0, 1]
+    assert [send.number for send in flow.sends()] == [2]
 
 
-# -- the trial
-
-
-def in_trial(parts: int = 2) -> Flow:
-    flow = flow_of(mode=Mode.TRYING)
+def trial_of(batches: int, parts: int = 2) -> Flow:
+    flow = flow_of(batches, mode=Mode.TRYING)
     flow.split = parts
     return flow
 
 
-def test_a_trial_is_sent_in_parts_and_alone() -> None:
-    flow = in_trial(3)
+def test_a_trial_is_made_in_parts_before_anything_else_is_sent() -> None:
+    flow = trial_of(3)
 
-    assert flow.sends() == [Send(0, 0, part, 3, trial=True) for part in range(3)]
+    assert flow.sends() == [Send(0, 0, part, 2, anywhere=True, trial=True) for part in range(2)]
     assert flow.sends() == []
 
+    flow.arrived(0, 1, "second half")
 
-def test_a_trial_that_cannot_be_split_is_sent_home_with_the_others() -> None:
-    flow = in_trial(1)
+    assert flow.sends() == []
 
-    assert flow.sends() == [Send(0, 0, trial=True), Send(1, 1), Send(2, 0), Send(3, 1)]
-
-
-def test_after_a_trial_that_found_nothing_batches_move() -> None:
-    flow = in_trial()
-    flow.sends()
-
-    flow.arrived(1, 0, "not out yet")
-    flow.arrived(0, 1, "b")
-    assert isinstance(flow.next(), Wait)
-    flow.arrived(0, 0, "a")
+    flow.arrived(0, 0, "first half")
 
     assert flow.mode is Mode.FREE
-    assert flow.next() == Deliver(0, 0, ("a", "b"))
-    assert [(send.number, send.anywhere) for send in flow.sends()] == [
-        (1, True),
-        (2, True),
-        (3, True),
-    ]
+    assert flow.sends() == [Send(1, 1, anywhere=True), Send(2, 0, anywhere=True)]
+    assert flow.next() == Deliver(0, 0, ("first half", "second half"))
 
 
-def test_a_refused_trial_is_made_again_at_home_before_all_others() -> None:
-    flow = in_trial(3)
+def test_a_trial_that_is_refused_is_made_again_by_its_home_before_all_others() -> None:
+    flow = trial_of(3)
     flow.sends()
+    flow.arrived(0, 0, "first half")
 
-    flow.arrived(0, 0, "a")
-    assert flow.refused(0) == ["a"]
+    assert flow.refused(0) == ["first half"]
+    assert [flow.mode] == [Mode.SETTLING]
+    assert flow.sends() == [Send(0, 0), Send(1, 1), Send(2, 0)]
+    assert [flow.mode] == [Mode.FIXED]
+
+
+def test_nothing_is_sent_while_the_other_part_of_a_refused_trial_is_out() -> None:
+    flow = trial_of(2)
+    flow.sends()
+    flow.refused(0)
+
     assert flow.sends() == []
-    assert flow.refused(0) == []
-    assert not flow.arrived(0, 1, "too late to be of use")
-    flow.check()
-
-    assert flow.sends() == [Send(0, 0), Send(1, 1), Send(2, 0), Send(3, 1)]
-    assert flow.mode is Mode.FIXED
+    assert flow.arrived(0, 1, "late half") is False
+    assert [send.number for send in flow.sends()] == [0, 1]
 
 
-def test_a_batch_whose_parts_do_not_fit_is_made_again_at_home() -> None:
-    flow = in_trial()
+def test_parts_that_do_not_join_are_made_again_as_a_whole() -> None:
+    flow = trial_of(2)
     flow.sends()
     flow.arrived(0, 0, "a")
     flow.arrived(0, 1, "b")
-    batch = flow.next()
-    assert isinstance(batch, Deliver)
+    step = flow.next()
+    assert isinstance(step, Deliver)
 
-    flow.unmake(batch)
-    flow.check()
+    flow.unmake(step)
 
-    assert flow.sends() == [Send(0, 0), Send(1, 1), Send(2, 0), Send(3, 1)]
-    flow.arrived(0, 0, "whole")
-    assert flow.next() == Deliver(0, 0, ("whole",))
+    assert flow.sends()[0] == Send(0, 0)
 
 
-# -- settling
-
-
-def test_nothing_new_is_sent_until_what_is_out_has_come_back() -> None:
-    flow = flow_of(read=6, window=4, mode=Mode.FREE)
-    assert numbers(flow.sends()) == [0, 1, 2, 3]
-
-    flow.arrived(0, 0, None)
-    assert flow.refused(1) == []
-    assert flow.mode is Mode.SETTLING
-    assert delivered(flow) == [0]
-    assert flow.sends() == []
-    flow.arrived(3, 0, None)
-    assert flow.sends() == []
-    flow.refused(2)
-
-    assert [(send.number, send.home, send.anywhere) for send in flow.sends()] == [
-        (1, 1, False),
-        (2, 0, False),
-        (4, 0, False),
-    ]
-    assert flow.mode is Mode.FIXED
-
-
-def test_batches_stay_where_word_comes_with_a_batch_that_is_good() -> None:
-    flow = in_trial(1)
+def test_batches_that_were_free_come_home_in_order_once_one_of_them_is_refused() -> None:
+    flow = trial_of(6, parts=2)
     flow.sends()
+    flow.arrived(0, 0, "a")
+    flow.arrived(0, 1, "b")
+    flow.sends()
+    flow.refused(3)
 
-    flow.stay()
-    flow.arrived(0, 0, "made at home")
+    assert flow.sends() == []
 
-    assert flow.mode is Mode.SETTLING
-    assert delivered(flow) == [0]
+    flow.refused(1)
+    flow.arrived(2, 0, "two")
+    assert flow.sends() != [] or flow.out
 
 
-def test_batches_that_stay_already_need_no_settling() -> None:
-    flow = flow_of(mode=Mode.FIXED)
+def test_a_trial_that_is_not_split_is_its_homes_and_is_not_waited_for() -> None:
+    flow = flow_of(3, mode=Mode.TRYING)
+
+    assert flow.sends() == [Send(0, 0, trial=True), Send(1, 1), Send(2, 0)]
+
+    flow.arrived(0, 0, "zero")
+
+    assert flow.mode is Mode.FREE
+
+
+def test_what_was_found_out_later_keeps_batches_at_home() -> None:
+    flow = flow_of(3, mode=Mode.FREE)
     flow.sends()
 
     flow.stay()
 
-    assert flow.mode is Mode.FIXED
+    assert [flow.mode] == [Mode.SETTLING]
+    for number in range(3):
+        flow.arrived(number, 0, number)
+    assert flow.sends() == []
+    assert [flow.mode] == [Mode.FIXED]
 
 
-# -- workers whose iterable dataset has ended
-
-
-def test_the_batches_of_an_exhausted_worker_are_passed_over() -> None:
-    flow = flow_of()
+@pytest.mark.parametrize("part", [0, 1])
+def test_what_comes_twice_is_not_wanted(part: int) -> None:
+    flow = flow_of(1)
     flow.sends()
 
-    flow.arrived(0, 0, None)
-    flow.exhausted(0, 2)
-    flow.arrived(1, 0, None)
-    flow.arrived(3, 0, None)
-
-    assert delivered(flow) == [0, 1, 3]
+    assert flow.arrived(0, 0, "once") is True
+    assert flow.arrived(0, part, "twice") is False
 
 
-def test_later_batches_live_with_the_workers_that_are_left() -> None:
-    flow = flow_of(3, window=6, read=3)
+def test_an_exhausted_workers_later_batches_are_passed_over() -> None:
+    flow = flow_of(4)
     flow.sends()
-
-    flow.exhausted(0, 0)
-    for _ in range(3):
-        flow.add()
-
-    assert [(send.number, send.home) for send in flow.sends()] == [(3, 1), (4, 2), (5, 1)]
-
-
-def test_batches_an_exhausted_worker_was_not_sent_are_never_sent() -> None:
-    flow = flow_of()
-    flow.most = 1
-    assert numbers(flow.sends()) == [0]
-
-    flow.exhausted(0, 0)
-
-    assert numbers(flow.sends()) == [1]
-
-
-def test_the_epoch_ends_when_all_workers_are_exhausted() -> None:
-    flow = flow_of(read=2)
-    flow.sends()
-
+    flow.arrived(0, 0, "zero")
     flow.exhausted(1, 1)
-    assert isinstance(flow.next(), Wait)
-    flow.exhausted(0, 0)
+    flow.arrived(2, 0, "two")
 
-    assert end_of(flow)
+    assert delivered(flow) == [0, 2]
+    assert isinstance(flow.next(), End)
+
+
+def test_new_batches_go_to_workers_that_are_not_exhausted() -> None:
+    flow = Flow(workers=2, window=4)
+    flow.add()
+    flow.add()
+    flow.exhausted(1, 1)
+
+    assert [send.home for send in flow.sends()] == [0]
+    assert flow.add() == 2
+    assert [send.home for send in flow.sends()] == [0]
+
+
+def test_an_epoch_ends_once_all_workers_are_exhausted() -> None:
+    flow = Flow(workers=2, window=4)
+    flow.add()
+    flow.add()
+    flow.sends()
+    flow.exhausted(0, 0)
+    flow.exhausted(1, 1)
+
     assert flow.add() is None
-
-
-def test_a_batch_that_came_before_its_worker_was_exhausted_is_delivered() -> None:
-    flow = flow_of(1, window=3, read=3)
-    flow.sends()
-
-    flow.arrived(0, 0, None)
-    flow.exhausted(0, 1)
-
-    assert delivered(flow) == [0]
-    assert end_of(flow)
-
-
-# -- what nobody waits for
-
-
-def test_a_batch_that_comes_twice_is_wanted_once() -> None:
-    flow = flow_of()
-    flow.sends()
-
-    assert flow.arrived(0, 0, "first")
-    assert not flow.arrived(0, 0, "again")
-    assert delivered(flow) == [0]
-    assert not flow.arrived(0, 0, "once more")
-    assert flow.refused(0) == []
-    flow.check()
-
-
-def test_a_batch_that_was_not_sent_is_not_wanted() -> None:
-    flow = flow_of()
-
-    assert not flow.arrived(0, 0, "from the epoch before")
-    assert not flow.arrived(17, 0, "never read")
-    assert flow.refused(17) == []
-    flow.check()
-
-
-def test_a_passed_over_batch_is_not_wanted() -> None:
-    flow = flow_of()
-    flow.sends()
-    flow.exhausted(0, 0)
-
-    assert not flow.arrived(2, 0, "after all")
-    assert delivered(flow) == []
+    assert isinstance(flow.next(), End)
