@@ -93,12 +93,35 @@ def diagnose(
     raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
 
 
-def _target(command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
+@app.command(cls=_Launching, context_settings=_SCRIPT)
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+    ] = None,
+) -> None:
+    """Run a training script unmodified, with wellfed's engine under its DataLoaders."""
+    target, args = _target(command, module, verb="run")
+    from wellfed._attach import run_script
+    from wellfed._attach.installing import install
+
+    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
+    with install():
+        ended = run_script(target, args, module=module is not None)
+    raise typer.Exit(_own_end(ended))
+
+
+def _target(
+    command: list[str] | None, module: str | None, verb: str = "diagnose"
+) -> tuple[str, list[str]]:
     words = command or []
     if module is not None:
         return module, words
     if not words:
-        raise UsageError("no script was given. Write: wellfed diagnose train.py ARGS...")
+        raise UsageError(f"no script was given. Write: wellfed {verb} train.py ARGS...")
     return words[0], words[1:]
 
 

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def firsts(batches: Any) -> list[float]:
 @pytest.fixture(autouse=True)
 def no_descriptor_left_behind() -> Iterator[None]:
     """Fails a test that leaves descriptors or threads."""
+    resource_tracker.ensure_running()  # spawning starts it, and it stays
     gc.collect()
     fds, threads = psutil.Process().num_fds(), threading.active_count()
     yield
@@ -170,6 +172,33 @@ def test_another_thread_may_iterate() -> None:
     thread.join(60)
 
     assert got == [0, 2, 4, 6]
+
+
+class OpensLate(Numbers):
+    """Changes itself when it is first asked, as datasets do that open their file then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+
+    def __getitem__(self, index: int) -> Any:
+        self.calls.append(index)
+        return torch.tensor([index, len(self.calls)])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_dataset_that_changes_itself_gives_what_torchs_workers_give(method: str) -> None:
+    def batches(kind: Any) -> list[list[float]]:
+        loader = kind(OpensLate(), batch_size=4, num_workers=2, multiprocessing_context=method)
+        return [batch.tolist() for batch in loader]
+
+    assert batches(wellfed.DataLoader) == batches(TorchDataLoader)
+
+
+def test_nothing_ahead_is_one_batch_a_worker() -> None:
+    loader = wellfed.DataLoader(Numbers(8), batch_size=2, num_workers=2, prefetch_factor=0)
+
+    assert firsts(loader) == [0, 2, 4, 6]
 
 
 def test_batches_that_are_kept_stay_as_they_are() -> None:

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import time
 import weakref
 from collections import deque
 from multiprocessing.util import Finalize
@@ -97,9 +98,12 @@ class Crew:
     @property
     def pids(self) -> list[int]:
         """The processes; waits until all are there."""
+        self._meet_all()
+        return [member.pid for member in self._members]
+
+    def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members):
             self._meet()
-        return [member.pid for member in self._members]
 
     def _meet(self) -> None:
         """The template has forked one more."""
@@ -194,17 +198,43 @@ class Crew:
 
     # -- the end ------------------------------------------------------------------------------
 
+    def dismiss(self) -> None:
+        """End all processes, and keep what they come from: others may be added."""
+        self._meet_all()
+        leaving = select.poll()
+        left = {member.descriptor for member in self._members}
+        for fd in left:
+            leaving.register(fd, select.POLLIN)
+        self._hang_up()
+        deadline = time.monotonic() + CLOSE_S
+        while left and (wait_s := deadline - time.monotonic()) > 0:
+            for fd, _ in leaving.poll(wait_s * 1000):
+                leaving.unregister(fd)
+                left.discard(fd)
+        for fd in left:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        for member in self._members:
+            self._poll.unregister(member.descriptor)
+            os.close(member.descriptor)
+            member.shelf.close()
+        self._members, self._pages, self._by_fd = [], [], {}
+
+    def _hang_up(self) -> None:
+        for member in self._members:
+            # Not only closed: processes forked since may hold copies of the socket.
+            with contextlib.suppress(OSError):
+                member.socket.shutdown(socket.SHUT_RDWR)
+            if member.connected:
+                self._poll.unregister(member.socket)
+            member.socket.close()
+
     def close(self) -> None:
         """End all processes. Harmless when called twice, or in a child that inherited them."""
         if os.getpid() != self._pid or self._closed:
             return
         self._closed = True
         self._at_exit.cancel()
-        for member in self._members:
-            # Not only closed: processes forked since may hold copies of the socket.
-            with contextlib.suppress(OSError):
-                member.socket.shutdown(socket.SHUT_RDWR)
-            member.socket.close()
+        self._hang_up()
         self._to_all.close()
         self._from_all.close()
         self._poll.close()

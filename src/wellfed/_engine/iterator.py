@@ -76,7 +76,8 @@ class EngineIterator(_BaseDataLoaderIter):
         try:
             return next(self._stream)
         except StopIteration:
-            if not self._persistent_workers:
+            # Unless it is the user's own, which ends a loop but not the epoch.
+            if not self._persistent_workers and getattr(self._stream, "ended", True):
                 self._shutdown_workers()
             raise
 

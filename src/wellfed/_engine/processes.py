@@ -23,6 +23,7 @@ from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
 from wellfed._engine.positions import samples_in
+from wellfed._engine.reading import ahead
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
@@ -86,6 +87,8 @@ class ProcessStream:
         """What a worker's death was told with."""
         self._largest_bytes = 0
         self._indices = indices
+        self.ended = False
+        """Whether all batches of the epoch were delivered."""
         self._position = 0
         self._flow: Flow
         self._tasks: dict[int, tuple[int, Any]] = {}
@@ -124,6 +127,7 @@ class ProcessStream:
         if self._epoch >= 0:
             self._settle()
         self._epoch += 1
+        self.ended = False
         self._indices = indices
         self._tasks, self._position = {}, 0
         self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
@@ -140,7 +144,7 @@ class ProcessStream:
 
     @property
     def _window(self) -> int:
-        return self._job.workers * (self._plan.prefetch or 2)
+        return self._job.workers * ahead(self._plan)
 
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
@@ -211,6 +215,7 @@ class ProcessStream:
                     return value
                 self._dispatch()
             elif isinstance(step, End):
+                self.ended = True
                 raise StopIteration
             else:
                 self._receive(self._left_s(deadline))
@@ -262,8 +267,8 @@ class ProcessStream:
 
     def _start_anew(self) -> None:
         read = sorted(self._tasks)
-        self._crew.close()
-        self._crew = self._start()
+        self._crew.dismiss()
+        self._start(self._crew)
         self._flow = self._new_flow(Mode.FIXED)
         for _ in read:
             self._flow.add()

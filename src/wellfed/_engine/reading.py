@@ -20,6 +20,7 @@ from wellfed.job import Job
 from wellfed.records import Plan, Workload
 
 __all__ = [
+    "ahead",
     "batches_per_epoch",
     "in_memory",
     "length_of",
@@ -49,6 +50,14 @@ def read_plan(loader: Any) -> Plan:
         in_order=bool(getattr(loader, "in_order", True)),
         start_method=method,
     )
+
+
+def ahead(plan: Plan) -> int:
+    """Batches read ahead for each logical worker: torch's `prefetch_factor`.
+
+    With 0, which torch accepts and then fails on, each worker has the one batch that it makes.
+    """
+    return 2 if plan.prefetch is None else max(1, plan.prefetch)
 
 
 def read_workload(loader: Any) -> Workload:
