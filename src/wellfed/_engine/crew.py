@@ -224,7 +224,8 @@ class Crew:
             # Not only closed: processes forked since may hold copies of the socket.
             with contextlib.suppress(OSError):
                 member.socket.shutdown(socket.SHUT_RDWR)
-            if member.connected:
+            # The garbage collector has closed it already where it takes all of an iterator at once.
+            if member.connected and member.socket.fileno() >= 0:
                 self._poll.unregister(member.socket)
             member.socket.close()
 

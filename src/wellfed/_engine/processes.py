@@ -93,7 +93,11 @@ class ProcessStream:
         self._flow: Flow
         self._tasks: dict[int, tuple[int, Any]] = {}
         """Position in the epoch and index, of each batch that is not delivered."""
-        self.restart(indices)
+        try:
+            self.restart(indices)
+        except BaseException:  # of the sampler, say
+            self.close()
+            raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
         crew = crew or Crew(setup_of(self._job), self._job.context)
