@@ -68,6 +68,38 @@ def test_the_cause_says_how_a_worker_left() -> None:
     assert re.search(r"pid \d+\) exited unexpectedly with exit code 3\.", str(error.__cause__))
 
 
+def test_persistent_workers_that_died_stay_dead() -> None:
+    loader = wellfed.DataLoader(Dying(), batch_size=4, num_workers=2, persistent_workers=True)
+    fails_at_once(iter(loader))
+
+    with pytest.raises(RuntimeError, match=DIED):
+        iter(loader)
+
+
+def test_timing_samples_ends_with_the_timeout() -> None:
+    loader = wellfed.DataLoader(Slow(seconds=600), num_workers="auto", timeout=0.5)
+    began_s = time.monotonic()
+
+    with pytest.raises(RuntimeError, match=r"^DataLoader timed out after 0\.5 seconds$"):
+        iter(loader)
+
+    assert time.monotonic() - began_s < PATIENCE_S
+
+
+def test_timing_samples_changes_no_batch() -> None:
+    loader = wellfed.DataLoader(Counting(), batch_size=8, num_workers="auto")
+
+    assert next(iter(loader)).tolist() == list(range(1, 9))
+
+
+class Counting(Numbers):
+    """Changes itself: sample by sample it counts on."""
+
+    def __getitem__(self, index: int) -> Any:
+        object.__setattr__(self, "made", getattr(self, "made", 0) + 1)
+        return self.__dict__["made"]
+
+
 # -- the template
 
 
