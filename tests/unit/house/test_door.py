@@ -33,6 +33,8 @@ def defined(tree: ast.Module) -> set[str]:
                 names.add(name)
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names.add(name)
+            case ast.ImportFrom(names=imported):  # `import x as x` hands on what another defines
+                names.update(one.name for one in imported if one.asname == one.name)
     return {name for name in names if not name.startswith("_")}
 
 
