@@ -224,7 +224,7 @@ class Crew:
             # Not only closed: processes forked since may hold copies of the socket.
             with contextlib.suppress(OSError):
                 member.socket.shutdown(socket.SHUT_RDWR)
-            # Where the garbage collector came first, it is closed already.
+            # The garbage collector has closed it already where it takes all of an iterator at once.
             if member.connected and member.socket.fileno() >= 0:
                 self._poll.unregister(member.socket)
             member.socket.close()

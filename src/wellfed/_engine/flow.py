@@ -208,7 +208,8 @@ class Flow:
             return False
         one.got[part] = what
         if one.ready:
-            self._arrived.append(number)
+            if not self._in_order:
+                self._arrived.append(number)
             if self.mode is Mode.TRYING and number == 0:
                 self.mode = Mode.FREE
         return True

@@ -28,7 +28,7 @@ from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes", "parcel_of"]
+__all__ = ["ProcessStream", "Processes", "left_s", "parcel_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -93,7 +93,11 @@ class ProcessStream:
         self._flow: Flow
         self._tasks: dict[int, tuple[int, Any]] = {}
         """Position in the epoch and index, of each batch that is not delivered."""
-        self.restart(indices)
+        try:
+            self.restart(indices)
+        except BaseException:  # of the sampler, say
+            self.close()
+            raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
         if crew is None:
@@ -125,6 +129,8 @@ class ProcessStream:
 
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch with the same workers."""
+        if self._dead:
+            raise RuntimeError(self._dead)
         if self._epoch >= 0:
             self._settle()
         self._epoch += 1
@@ -220,16 +226,8 @@ class ProcessStream:
                 self.ended = True
                 raise StopIteration
             else:
-                self._receive(self._left_s(deadline))
+                self._receive(left_s(deadline, self._job.timeout_s))
                 self._dispatch()
-
-    def _left_s(self, deadline: float | None) -> float | None:
-        if deadline is None:
-            return None
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise RuntimeError(f"DataLoader timed out after {self._job.timeout_s:g} seconds")
-        return left_s
 
     def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
@@ -316,3 +314,17 @@ class ProcessStream:
 
 def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
+
+
+def left_s(deadline: float | None, timeout_s: float) -> float | None:
+    """How long to wait still; None: for ever.
+
+    Raises:
+        RuntimeError: no longer, in torch's words.
+    """
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
+    return left
