@@ -6,15 +6,17 @@ from wellfed._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from wellfed._api import Observation, diagnose, observe, render
+    from wellfed._install import install
     from wellfed._loader import DataLoader
     from wellfed.records.codec import load
 
-__all__ = ["DataLoader", "Observation", "diagnose", "load", "observe", "render"]
+__all__ = ["DataLoader", "Observation", "diagnose", "install", "load", "observe", "render"]
 
 _HOME = {
     "DataLoader": "wellfed._loader",
     "Observation": "wellfed._api",
     "diagnose": "wellfed._api",
+    "install": "wellfed._install",
     "load": "wellfed.records.codec",
     "observe": "wellfed._api",
     "render": "wellfed._api",

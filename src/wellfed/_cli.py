@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ABSTAINED = 3
+INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 
 app = typer.Typer(
@@ -71,7 +72,7 @@ def diagnose(
     ] = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
-    target, args = _target(command, module)
+    target, args = _target("diagnose", command, module)
     _check_writable(json)
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
@@ -93,12 +94,12 @@ def diagnose(
     raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
 
 
-def _target(command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
+def _target(verb: str, command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
     words = command or []
     if module is not None:
         return module, words
     if not words:
-        raise UsageError("no script was given. Write: wellfed diagnose train.py ARGS...")
+        raise UsageError(f"no script was given. Write: wellfed {verb} train.py ARGS...")
     return words[0], words[1:]
 
 
@@ -177,6 +178,36 @@ def _own_end(ended: "Ended") -> int:
 def _speaks() -> bool:
     """Whether this process is the one that prints: rank 0 of a distributed run, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@app.command(cls=_Launching, context_settings=_SCRIPT)
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+    ] = None,
+) -> None:
+    """Run a training script unmodified, its DataLoaders on wellfed's engine."""
+    target, args = _target("run", command, module)
+    from wellfed._attach import Ended, run_script
+    from wellfed._attach.torch_loaded import when_torch_is_loaded
+
+    sys.excepthook = sys.__excepthook__
+    when_torch_is_loaded(_install)
+    try:
+        ended = run_script(target, args, module=module is not None)
+    except KeyboardInterrupt as interrupt:
+        ended = Ended(code=INTERRUPTED, error=interrupt)
+    raise typer.Exit(_own_end(ended))
+
+
+def _install() -> None:
+    from wellfed import install
+
+    install()
 
 
 @app.command()
