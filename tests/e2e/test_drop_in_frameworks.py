@@ -4,31 +4,34 @@ Each is handed our loader, and runs unmodified under `install()`; each test says
 the batches, so that a fallback cannot pass for the engine.
 """
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import accelerate
-import lightning
 import pytest
 import torch
-import transformers
 from runs import SCRIPTS, python
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torch_geometric.data import Batch, Data
-from torch_geometric.loader import DataLoader as GraphLoader
-from torch_geometric.loader.base import DataLoaderIterator
 
 import wellfed
 from wellfed.records import Plan
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what frameworks warn of among themselves
+    import accelerate
+    import lightning
+    import transformers
+    from torch_geometric.data import Batch, Data
+    from torch_geometric.loader import DataLoader as GraphLoader
+    from torch_geometric.loader.base import DataLoaderIterator
 
 SAMPLES = 24
 BATCH = 4
 EPOCHS = 2
 BATCHES = EPOCHS * SAMPLES // BATCH
 
-# What frameworks warn of among themselves is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
