@@ -39,6 +39,7 @@ docs: $(READY)  ## build the documentation, warnings are errors
 
 bench: $(READY)  ## measure what the README claims
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/engine.py --write
 
 gpu-test: $(READY)  ## the tests that need an accelerator
 	$(BIN)/python -m pytest -m gpu tests/gpu

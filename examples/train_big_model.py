@@ -6,7 +6,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
@@ -53,11 +53,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, help="end each epoch after so many")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--loader", choices=("torch", "wellfed"), default="torch")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--prefetch", type=int)
     parser.add_argument("--pin-memory", action="store_true")
     parser.add_argument("--persistent", action="store_true")
     args = parser.parse_args()
+    if args.loader == "wellfed":
+        from wellfed import DataLoader
+    else:
+        from torch.utils.data import DataLoader
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)

@@ -10,7 +10,7 @@ import torch
 from make_jpegs import DEFAULT_DIR, make_jpegs
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -74,11 +74,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="end each epoch after so many")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1, help="of the model, on a CPU")
+    parser.add_argument("--loader", choices=("torch", "wellfed"), default="torch")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--prefetch", type=int)
     parser.add_argument("--pin-memory", action="store_true")
     parser.add_argument("--persistent", action="store_true")
     args = parser.parse_args()
+    if args.loader == "wellfed":
+        from wellfed import DataLoader
+    else:
+        from torch.utils.data import DataLoader
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)  # more would fight the workers for the cores

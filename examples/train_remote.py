@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 SHAPE = (3, 32, 32)
 
@@ -46,6 +46,11 @@ class RemoteImages(Dataset[tuple[Tensor, int]]):
         return pixels.float() / 128 - 1, self.store.labels[index]
 
 
+def number_or_auto(said: str) -> int | str:
+    """What `--workers` may be; only wellfed's loader knows "auto"."""
+    return said if said == "auto" else int(said)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=2000)
@@ -53,11 +58,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--steps", type=int, help="end each epoch after so many")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--loader", choices=("torch", "wellfed"), default="torch")
+    parser.add_argument("--workers", type=number_or_auto, default=2)
     parser.add_argument("--prefetch", type=int)
     parser.add_argument("--pin-memory", action="store_true")
     parser.add_argument("--persistent", action="store_true")
     args = parser.parse_args()
+    more = {}
+    if args.loader == "wellfed":
+        from wellfed import DataLoader
+
+        more["thread_safe"] = True  # the store may be asked for several objects at once
+    else:
+        from torch.utils.data import DataLoader
 
     torch.manual_seed(0)
     classes = 10
@@ -69,6 +82,7 @@ def main() -> None:
         prefetch_factor=args.prefetch,
         pin_memory=args.pin_memory,
         persistent_workers=args.persistent,
+        **more,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = nn.Sequential(

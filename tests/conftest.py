@@ -1,9 +1,12 @@
 """What holds for every test: no unseen skip, no process left behind, repeatable examples."""
 
+import gc
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import hypothesis
@@ -137,3 +140,33 @@ def no_process_left_behind() -> Iterator[None]:
         time.sleep(0.01)
     if left:
         pytest.fail(f"child processes left behind: {sorted(left)}")
+
+
+def held() -> tuple[int, set[str]]:
+    """How many descriptors are open here, and the threads that run."""
+    gc.collect()
+    threads = {thread.name for thread in threading.enumerate()}
+    return len(os.listdir("/proc/self/fd")), threads
+
+
+@pytest.fixture
+def nothing_left_behind() -> Iterator[None]:
+    """Fails a test that leaves a descriptor or a thread behind, or a child's child."""
+    resource_tracker.ensure_running()  # it is for good, and so is its pipe
+    before, processes = held(), grandchildren()
+    yield
+    deadline = time.monotonic() + GRACE_S
+    while True:
+        left = held()
+        fds, threads = left[0] - before[0], left[1] - before[1]
+        running = grandchildren() - processes
+        if (fds <= 0 and not threads and not running) or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    assert fds <= 0, f"{fds} descriptors left open"
+    assert not threads, f"threads left behind: {threads}"
+    assert not running, f"processes left behind: {running}"
+
+
+def grandchildren() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True) if lives(child.pid)}

@@ -90,6 +90,13 @@ def our_options(order: Order, workload: Workload) -> dict[str, Any]:
     }
 
 
+def loader_class_of(order: Order) -> Any:
+    """The class that is measured."""
+    name = "torch.utils.data:DataLoader" if order.way == "torch" else order.loader
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def build(order: Order, workload: Workload, dataset: Any, short: int = 0) -> Any:
     """The loader; with `short`, one whose epoch is so many batches long.
 
@@ -97,9 +104,7 @@ def build(order: Order, workload: Workload, dataset: Any, short: int = 0) -> Any
     """
     if order.way in RIVALS:
         return RIVALS[order.way](workload, dataset, order.workers, order.prefetch)
-    name = "torch.utils.data:DataLoader" if order.way == "torch" else order.loader
-    module, _, attribute = name.partition(":")
-    loader_class = getattr(importlib.import_module(module), attribute)
+    loader_class = loader_class_of(order)
     stock = loader_class is torch.utils.data.DataLoader
     how = torch_options(order) if stock else our_options(order, workload)
     samples = short * workload.samples
@@ -194,7 +199,6 @@ def short_life(order: Order, workload: Workload, dataset: Any) -> None:
         pass
     began = time.perf_counter()
     del iterator, loader
-    gc.collect()
     say("short", epoch_start_s=epoch_start_s, shutdown_s=time.perf_counter() - began)
 
 
@@ -203,6 +207,7 @@ def measure(order: Order) -> None:
     dataset = workload.dataset()
     if order.whole:
         say("ready", bare_bytes=session.memory_bytes(os.getsid(0)))
+    loader_class_of(order)  # imported once a program, as torch was before
     began = time.perf_counter()
     loader = build(order, workload, dataset)
     iterator = iter(loader)

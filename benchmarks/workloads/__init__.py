@@ -89,7 +89,7 @@ def hop(size_bytes: int, *targets: Target) -> Workload:
         plain_everywhere=False,
         batch_size=None,
         shuffle=False,
-        plan=processes(1),
+        plan=processes(1, prefetch=8),
         grid=tuple(Setting(1, prefetch) for prefetch in PREFETCH),
         targets=targets,
     )
@@ -142,7 +142,7 @@ WORKLOADS: dict[str, Workload] = {
         about="20 ms of latency a sample, log-normal, batch 32",
         dataset=datasets.latency,
         plain=partial(loop, batch_size=32),
-        plan=processes(2, threads=64, prefetch=4),
+        plan=processes(1, threads=112, prefetch=12),
         thread_safe=True,
         targets=(
             Target(ratio=2.5, against=str(Setting(32, 2))),
@@ -164,7 +164,7 @@ WORKLOADS: dict[str, Workload] = {
         batch_size=8,
         collate=keep,
         plain=partial(loop, batch_size=8, collate=keep),
-        plan=processes(1),
+        plan=INLINE,
         targets=(Target(ratio=10, against=str(Setting(1, 2))), Target(ratio=1)),
     ),
     "tokens": Workload(
@@ -172,7 +172,7 @@ WORKLOADS: dict[str, Workload] = {
         dataset=datasets.Tokens,
         batch_size=16,
         plain=partial(loop, batch_size=16),
-        plan=processes(2),
+        plan=INLINE,
         targets=(Target(ratio=1.1),),
     ),
     "tokens_getitems": Workload(
@@ -181,7 +181,7 @@ WORKLOADS: dict[str, Workload] = {
         batch_size=16,
         collate=keep,
         plain=partial(at_once, batch_size=16),
-        plan=processes(2),
+        plan=INLINE,
         targets=(Target(ratio=5),),
     ),
     "stragglers": Workload(
@@ -189,7 +189,8 @@ WORKLOADS: dict[str, Workload] = {
         dataset=datasets.stragglers,
         batch_size=16,
         plain=partial(loop, batch_size=16),
-        plan=processes(32),
+        plan=processes(2, threads=64, prefetch=128),
+        thread_safe=True,
         targets=(Target(ratio=2.2),),
     ),
     "consumer": Workload(

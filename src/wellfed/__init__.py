@@ -6,17 +6,27 @@ from wellfed._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from wellfed._api import Observation, diagnose, observe, render
-    from wellfed._install import install
+    from wellfed._attach.installing import Installation, install
     from wellfed._loader import DataLoader
     from wellfed.records.codec import load
 
-__all__ = ["DataLoader", "Observation", "diagnose", "install", "load", "observe", "render"]
+__all__ = [
+    "DataLoader",
+    "Installation",
+    "Observation",
+    "diagnose",
+    "install",
+    "load",
+    "observe",
+    "render",
+]
 
 _HOME = {
     "DataLoader": "wellfed._loader",
+    "Installation": "wellfed._attach.installing",
     "Observation": "wellfed._api",
     "diagnose": "wellfed._api",
-    "install": "wellfed._install",
+    "install": "wellfed._attach.installing",
     "load": "wellfed.records.codec",
     "observe": "wellfed._api",
     "render": "wellfed._api",

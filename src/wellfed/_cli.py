@@ -72,7 +72,7 @@ def diagnose(
     ] = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
-    target, args = _target("diagnose", command, module)
+    target, args = _target(command, module)
     _check_writable(json)
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
@@ -94,7 +94,39 @@ def diagnose(
     raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
 
 
-def _target(verb: str, command: list[str] | None, module: str | None) -> tuple[str, list[str]]:
+@app.command(cls=_Launching, context_settings=_SCRIPT)
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+    ] = None,
+) -> None:
+    """Run a training script unmodified, with wellfed's engine under its DataLoaders."""
+    target, args = _target(command, module, verb="run")
+    from wellfed._attach import Ended, run_script
+    from wellfed._attach.torch_loaded import when_torch_is_loaded
+
+    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
+    when_torch_is_loaded(_install)
+    try:
+        ended = run_script(target, args, module=module is not None)
+    except KeyboardInterrupt as interrupt:
+        ended = Ended(code=INTERRUPTED, error=interrupt)
+    raise typer.Exit(_own_end(ended))
+
+
+def _install() -> None:
+    from wellfed import install
+
+    install()
+
+
+def _target(
+    command: list[str] | None, module: str | None, verb: str = "diagnose"
+) -> tuple[str, list[str]]:
     words = command or []
     if module is not None:
         return module, words
@@ -178,36 +210,6 @@ def _own_end(ended: "Ended") -> int:
 def _speaks() -> bool:
     """Whether this process is the one that prints: rank 0 of a distributed run, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-@app.command(cls=_Launching, context_settings=_SCRIPT)
-def run(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
-    ] = None,
-    module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
-    ] = None,
-) -> None:
-    """Run a training script unmodified, its DataLoaders on wellfed's engine."""
-    target, args = _target("run", command, module)
-    from wellfed._attach import Ended, run_script
-    from wellfed._attach.torch_loaded import when_torch_is_loaded
-
-    sys.excepthook = sys.__excepthook__
-    when_torch_is_loaded(_install)
-    try:
-        ended = run_script(target, args, module=module is not None)
-    except KeyboardInterrupt as interrupt:
-        ended = Ended(code=INTERRUPTED, error=interrupt)
-    raise typer.Exit(_own_end(ended))
-
-
-def _install() -> None:
-    from wellfed import install
-
-    install()
 
 
 @app.command()

@@ -25,7 +25,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from wellfed._contract import BackendContract as BackendContract
+
 __all__ = [
+    "BackendContract",
     "BigTensors",
     "CpuBurn",
     "FakeClock",

@@ -306,3 +306,16 @@ def test_workers_that_are_threads_run_on_torch(tmp_path: Any) -> None:
 
     assert ran.code == 0, ran
     assert ran.out == "torch [0, 1, 2, 3, 4, 5]\n" * 2
+
+
+# -- watched
+
+
+def test_a_watched_run_follows_no_process_of_the_engine() -> None:
+    with wellfed.observe() as seen:
+        for _ in range(3):
+            assert len(list(points(wellfed.DataLoader, 1))) == SAMPLES // BATCH
+
+    trace = seen.diagnose().trace
+    assert trace.failures == ()
+    assert len(trace.spans) == 3 * SAMPLES // BATCH

@@ -125,6 +125,29 @@ def test_pictures_are_made_where_there_are_none(tmp_path: Path) -> None:
     assert len(list(data.glob("*/*.jpg"))) == 6
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_an_example_knows_nothing_of_us(example: str) -> None:
-    assert "wellfed" not in (EXAMPLES / example).read_text()
+@pytest.mark.parametrize("example", TRAINING)
+def test_our_loader_brings_it_to_the_losses_of_torchs(example: str, jpegs: Path) -> None:
+    settings = ("--epochs=1", "--workers=2")
+    runs = [train(example, jpegs, *settings, f"--loader={of}") for of in ("torch", "wellfed")]
+
+    torchs, ours = map(losses, finish(*runs))
+
+    assert torchs == ours
+    assert len(ours) == 1
+
+
+def test_objects_in_a_remote_store_are_fetched_by_threads_when_asked_for_auto(jpegs: Path) -> None:
+    settings = ("--epochs=1", "--loader=wellfed", "--workers=auto", "--latency-ms=5")
+
+    (said,) = finish(train("train_remote.py", jpegs, *settings))
+
+    assert len(losses(said)) == 1
+
+
+@pytest.mark.parametrize("example", TRAINING)
+def test_an_example_knows_us_by_one_import_and_not_by_default(example: str) -> None:
+    code = (EXAMPLES / example).read_text()
+
+    assert code.count("import DataLoader") == code.count("from wellfed import DataLoader") + 1 == 2
+    assert re.search(r"\bimport wellfed\b", code) is None
+    assert '"--loader", choices=("torch", "wellfed"), default="torch"' in code

@@ -7,6 +7,7 @@ pacer        when enough has been seen
 stopping     the script is stopped at a batch
 ranks        distributed ranks agree on the batch after which they stop
 children     processes that the script itself starts are watched too
+installing   instead of watching: the engine under every loader
 """
 
 from wellfed._attach.observation import Observation

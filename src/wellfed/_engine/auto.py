@@ -5,17 +5,19 @@
 Random draws depend on the position in the epoch (see `positions`), so the choice changes no batch.
 """
 
+import time
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from wellfed._engine.away import standing_reason
 from wellfed._engine.crew import Crew
 from wellfed._engine.inline import Inline
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.processes import Processes, ProcessStream, parcel_of
+from wellfed._engine.processes import Processes, ProcessStream, left_s, parcel_of
 from wellfed._engine.rows import rows_of
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
@@ -55,6 +57,9 @@ class Auto:
         """Time some samples, choose, and start."""
         if rows_of(job) is not None and job.worker_init is None:
             return Inline().open(job, plan, indices)
+        if standing_reason(job) is not None:
+            # Each logical worker needs a process of its own, whose state no timing has touched.
+            return Processes().open(job, plan, indices)
         try:
             first = next(indices)
         except StopIteration:
@@ -67,7 +72,8 @@ class Auto:
             if chosen.backend == "inline":
                 crew.close()
                 return Inline().open(job, chosen, indices)
-            if chosen.threads:  # the one that timed has none
+            # The one that timed has no threads, and its dataset may have changed where it refused.
+            if chosen.threads or timed is None:
                 crew.close()
                 return Processes().open(job, chosen, indices)
             return ProcessStream(job, chosen, indices, crew)
@@ -111,8 +117,9 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
     crew.add((0,))
     crew.send(Task(0, 0, 0, 0, 1, True, False, 0, some), 0)
     came: list[tuple[int, Record]] = []
+    deadline = time.monotonic() + job.timeout_s if job.timeout_s else None
     while not came:
-        came = crew.wait(None)
+        came = crew.wait(left_s(deadline, job.timeout_s))
     process, record = came[0]
     discard(parcel_of(record), crew.shelf(process))
     if record.kind != Kind.BATCH:

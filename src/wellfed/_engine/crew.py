@@ -13,7 +13,10 @@ import os
 import select
 import signal
 import socket
+import time
+import weakref
 from collections import deque
+from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine import wire
@@ -35,6 +38,7 @@ class _Member:
 
     def __init__(self, mine: socket.socket) -> None:
         self.socket = mine
+        self.connected = True
         self.shelf = Shelf()
         self.unsent: deque[Task] = deque()
         self.pid = -1
@@ -52,6 +56,9 @@ class Crew:
             context: the multiprocessing context that says how to start; None for the default.
         """
         self._pid = os.getpid()
+        self._closed = False
+        # Before multiprocessing ends the template, at the end of a program that keeps its iterator.
+        self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=10)
         self._members: list[_Member] = []
         self._pages: list[Page] = []
         self._unsent: deque[Task] = deque()
@@ -91,9 +98,12 @@ class Crew:
     @property
     def pids(self) -> list[int]:
         """The processes; waits until all are there."""
+        self._meet_all()
+        return [member.pid for member in self._members]
+
+    def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members):
             self._meet()
-        return [member.pid for member in self._members]
 
     def _meet(self) -> None:
         """The template has forked one more."""
@@ -140,20 +150,23 @@ class Crew:
         return came
 
     def _records(self, member: _Member) -> list[Record]:
-        records = []
         try:
-            while (read := wire.read_record(member.socket)) is not None:
+            # One at a time: epoll says so again where there are more.
+            read = wire.read_record(member.socket)
+            if read is not None:
                 record, fds = read
                 for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
                     member.shelf.adopt(slab, nbytes, fd)
                 for slab in record.retired:
                     member.shelf.drop(slab)
-                records.append(record)
-            # The end of the connection: the process descriptor will say so too.
-            self._poll.unregister(member.socket)
+                return [record]
+            if member.connected:
+                # The process descriptor will say so too.
+                self._poll.unregister(member.socket)
+                member.connected = False
         except BlockingIOError:
             pass
-        return records
+        return []
 
     def _death(self, dead: list[int]) -> RuntimeError:
         pids = ", ".join(str(self._members[number].pid) for number in dead)
@@ -176,6 +189,8 @@ class Crew:
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""
         for member, page in zip(self._members, self._pages, strict=True):
+            if not member.shelf.stirred:
+                continue
             for slab in member.shelf.freed():
                 page.say(slab, FREE)
             for slab in member.shelf.spent():
@@ -183,15 +198,44 @@ class Crew:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End all processes. Harmless when called twice, or in a child that inherited them."""
-        if os.getpid() != self._pid:
-            return
+    def dismiss(self) -> None:
+        """End all processes, and keep what they come from: others may be added."""
+        self._meet_all()
+        leaving = select.poll()
+        left = {member.descriptor for member in self._members}
+        for fd in left:
+            leaving.register(fd, select.POLLIN)
+        self._hang_up()
+        deadline = time.monotonic() + CLOSE_S
+        while left and (wait_s := deadline - time.monotonic()) > 0:
+            for fd, _ in leaving.poll(wait_s * 1000):
+                leaving.unregister(fd)
+                left.discard(fd)
+        for fd in left:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        for member in self._members:
+            self._poll.unregister(member.descriptor)
+            os.close(member.descriptor)
+            member.shelf.close()
+        self._members, self._pages, self._by_fd = [], [], {}
+
+    def _hang_up(self) -> None:
         for member in self._members:
             # Not only closed: processes forked since may hold copies of the socket.
             with contextlib.suppress(OSError):
                 member.socket.shutdown(socket.SHUT_RDWR)
+            # The garbage collector has closed it already where it takes all of an iterator at once.
+            if member.connected and member.socket.fileno() >= 0:
+                self._poll.unregister(member.socket)
             member.socket.close()
+
+    def close(self) -> None:
+        """End all processes. Harmless when called twice, or in a child that inherited them."""
+        if os.getpid() != self._pid or self._closed:
+            return
+        self._closed = True
+        self._at_exit.cancel()
+        self._hang_up()
         self._to_all.close()
         self._from_all.close()
         self._poll.close()
@@ -201,6 +245,12 @@ class Crew:
             if member.descriptor >= 0:
                 os.close(member.descriptor)
                 member.descriptor = -1
+
+
+def _close(crew: "weakref.ref[Crew]") -> None:
+    alive = crew()
+    if alive is not None:
+        alive.close()
 
 
 def _flush(to: socket.socket, tasks: deque[Task]) -> None:

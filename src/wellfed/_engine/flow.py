@@ -8,7 +8,7 @@ A batch has a home: logical worker k mod N, as in torch. It is sent to its home'
 where a batch depends on nothing but its indices, to the queue that all workers read from.
 
     TRYING    the first batch shows whether batches may move: made in parts by all workers side by
-              side, before anything else is sent; or, where it cannot be split, by its home
+              side, before anything else is sent; or, where that gains nothing, by its home
     FREE      no part drew, changed the dataset or asked who it is: any worker makes any batch
     SETTLING  one did after all: nothing new is sent until all that is out has come back
     FIXED     every batch is made by its home, in order
@@ -46,7 +46,7 @@ class Send:
     part: int = 0
     parts: int = 1
     anywhere: bool = False
-    """By whichever worker is idle; else by the home, or, for a part, `part` workers after it."""
+    """By whichever worker is idle; else by the home."""
     trial: bool = False
     """Whether to find out if batches may move."""
 
@@ -105,8 +105,9 @@ class Flow:
         self.mode = mode
         self.most = window
         """Most batches that may be out or ready at once; lowered where memory is short."""
-        self.split = 1
-        """Parts of the trial batch."""
+        self.split = 0
+        """Parts of the trial batch, which is then waited for; 0: its home makes it as a whole, and
+        goes on with its next ones."""
         self._workers = workers
         self._in_order = in_order
         self._active = [True] * workers
@@ -152,7 +153,7 @@ class Flow:
 
     def sends(self) -> list[Send]:
         """What to send now."""
-        if self.mode is Mode.TRYING and self.split > 1:
+        if self.mode is Mode.TRYING and self.split:
             return self._split_trial()
         if self.mode is Mode.SETTLING:
             if self.out:
@@ -175,8 +176,10 @@ class Flow:
             return []
         one = self._batches[self._waiting.popleft()]
         one.parts = one.out = self.split
+        # By whoever is there: a quick batch is made before the last worker has started.
         return [
-            Send(one.number, one.home, part, one.parts, trial=True) for part in range(one.parts)
+            Send(one.number, one.home, part, one.parts, anywhere=True, trial=True)
+            for part in range(one.parts)
         ]
 
     @property
@@ -205,7 +208,8 @@ class Flow:
             return False
         one.got[part] = what
         if one.ready:
-            self._arrived.append(number)
+            if not self._in_order:
+                self._arrived.append(number)
             if self.mode is Mode.TRYING and number == 0:
                 self.mode = Mode.FREE
         return True

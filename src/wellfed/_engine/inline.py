@@ -8,6 +8,7 @@ from torch._utils import ExceptionWrapper
 
 from wellfed._engine.indices import Lookahead
 from wellfed._engine.positions import by_position
+from wellfed._engine.reading import ahead
 from wellfed._engine.rows import rows_of
 from wellfed._engine.torchs import fetch_of
 from wellfed.job import Job
@@ -54,7 +55,7 @@ class InlineStream:
 
     def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
         self._job = job
-        self._ahead = job.workers * (plan.prefetch or 2)
+        self._ahead = job.workers * ahead(plan)
         self._epoch = -1
         self.restart(indices)
 

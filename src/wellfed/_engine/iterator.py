@@ -6,6 +6,7 @@ is where the batches come from.
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -75,7 +76,8 @@ class EngineIterator(_BaseDataLoaderIter):
         try:
             return next(self._stream)
         except StopIteration:
-            if not self._persistent_workers:
+            # Unless it is the user's own, which ends a loop but not the epoch.
+            if not self._persistent_workers and getattr(self._stream, "ended", True):
                 self._shutdown_workers()
             raise
 
@@ -103,13 +105,20 @@ class EngineIterator(_BaseDataLoaderIter):
 
 
 class _Asked:
-    """An iterator that asks a function; one that has ended is asked again, as torch does."""
+    """An iterator that asks a method; one that has ended is asked again, as torch does.
+
+    It does not keep the method's object alive: an iterator that is dropped ends its workers at
+    once, and not when a cycle is collected.
+    """
 
     def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
+        self._ask = weakref.WeakMethod(ask)
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._ask()
+        ask = self._ask()
+        if ask is None:
+            raise StopIteration
+        return ask()

@@ -56,6 +56,11 @@ class Shelf:
         for slab in slabs:
             self._holders.release(slab)
 
+    @property
+    def stirred(self) -> bool:
+        """Whether `freed` or `spent` may have something to tell."""
+        return bool(self._idle or self._spent or self._holders.stirred)
+
     def freed(self) -> list[int]:
         """Slabs whose last lease ended since the last call: to be given back to the worker."""
         self._collect()

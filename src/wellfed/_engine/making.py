@@ -220,6 +220,7 @@ class Maker:
         """What happens from here on must depend on indices alone."""
         self._trial.begin(closely=task.trial or self._away % CLOSELY_EVERY == 0)
         self._away += 1
+        self._seeds = None
 
     def collated(self, task: Task, samples: list[Any]) -> Made:
         """The batch of samples that threads have fetched."""

@@ -23,11 +23,12 @@ from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
 from wellfed._engine.positions import samples_in
+from wellfed._engine.reading import ahead
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes", "parcel_of"]
+__all__ = ["ProcessStream", "Processes", "left_s", "parcel_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -82,16 +83,25 @@ class ProcessStream:
         self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
+        self._dead = ""
+        """What a worker's death was told with."""
         self._largest_bytes = 0
         self._indices = indices
+        self.ended = False
+        """Whether all batches of the epoch were delivered."""
         self._position = 0
         self._flow: Flow
         self._tasks: dict[int, tuple[int, Any]] = {}
         """Position in the epoch and index, of each batch that is not delivered."""
-        self.restart(indices)
+        try:
+            self.restart(indices)
+        except BaseException:  # of the sampler, say
+            self.close()
+            raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
-        crew = crew or Crew(setup_of(self._job), self._job.context)
+        if crew is None:
+            crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
         processes = homes if self._fixed_because else self._plan.workers
@@ -119,9 +129,12 @@ class ProcessStream:
 
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch with the same workers."""
+        if self._dead:
+            raise RuntimeError(self._dead)
         if self._epoch >= 0:
             self._settle()
         self._epoch += 1
+        self.ended = False
         self._indices = indices
         self._tasks, self._position = {}, 0
         self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
@@ -138,7 +151,7 @@ class ProcessStream:
 
     @property
     def _window(self) -> int:
-        return self._job.workers * (self._plan.prefetch or 2)
+        return self._job.workers * ahead(self._plan)
 
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
@@ -151,9 +164,11 @@ class ProcessStream:
     def _parts_of_trial(self) -> int:
         _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
-        if not can_join or type(first) is not list or hasattr(self._job.dataset, "__getitems__"):
-            return 1
-        return max(1, min(len(self._crew), len(first)))
+        # What threads are for begins once batches may move.
+        parts = 1 if self._plan.threads else 0
+        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
+            parts = max(parts, min(len(self._crew), len(first)))
+        return parts if parts > 1 or self._plan.threads else 0
 
     def _read_index(self) -> None:
         try:
@@ -174,7 +189,7 @@ class ProcessStream:
         processes = len(self._crew)
         for send in self._flow.sends():
             task = self._task(send)
-            process = (send.home + send.part) % processes
+            process = send.home % processes
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
 
     def _task(self, send: Send) -> Task:
@@ -189,7 +204,7 @@ class ProcessStream:
             home=send.home,
             part=send.part,
             parts=send.parts,
-            moved=send.anywhere or send.parts > 1,
+            moved=send.anywhere,
             trial=send.trial,
             position=position,
             index=index,
@@ -197,30 +212,31 @@ class ProcessStream:
 
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
-        self._receive(0)
+        if self._dead:
+            raise RuntimeError(self._dead)
         while True:
-            self._dispatch()
             step = self._flow.next()
             if isinstance(step, Deliver):
                 done, value = self._deliver(step)
                 if done:
                     return value
+                self._dispatch()
             elif isinstance(step, End):
+                self.ended = True
                 raise StopIteration
             else:
-                self._receive(self._left_s(deadline))
-
-    def _left_s(self, deadline: float | None) -> float | None:
-        if deadline is None:
-            return None
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise RuntimeError(f"DataLoader timed out after {self._job.timeout_s:g} seconds")
-        return left_s
+                self._receive(left_s(deadline, self._job.timeout_s))
+                self._dispatch()
 
     def _receive(self, within_s: float | None) -> None:
         self._crew.flush()
-        for process, record in self._crew.wait(within_s):
+        try:
+            came = self._crew.wait(within_s)
+        except RuntimeError as error:  # a worker died, and the iterator with it
+            self._dead = str(error)
+            self.close()
+            raise
+        for process, record in came:
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:
@@ -250,8 +266,8 @@ class ProcessStream:
 
     def _start_anew(self) -> None:
         read = sorted(self._tasks)
-        self._crew.close()
-        self._crew = self._start()
+        self._crew.dismiss()
+        self._start(self._crew)
         self._flow = self._new_flow(Mode.FIXED)
         for _ in read:
             self._flow.add()
@@ -296,3 +312,17 @@ class ProcessStream:
 
 def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
+
+
+def left_s(deadline: float | None, timeout_s: float) -> float | None:
+    """How long to wait still; None: for ever.
+
+    Raises:
+        RuntimeError: no longer, in torch's words.
+    """
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
+    return left

@@ -20,6 +20,7 @@ from wellfed.job import Job
 from wellfed.records import Plan, Workload
 
 __all__ = [
+    "ahead",
     "batches_per_epoch",
     "in_memory",
     "length_of",
@@ -51,6 +52,14 @@ def read_plan(loader: Any) -> Plan:
     )
 
 
+def ahead(plan: Plan) -> int:
+    """Batches read ahead for each logical worker: torch's `prefetch_factor`.
+
+    With 0, which torch accepts and then fails on, each worker has the one batch that it makes.
+    """
+    return 2 if plan.prefetch is None else max(1, plan.prefetch)
+
+
 def read_workload(loader: Any) -> Workload:
     """What the loader loads, from its attributes alone: nothing of the user's is called."""
     dataset = loader.dataset
@@ -75,7 +84,8 @@ def read_job(loader: Any) -> Job:
         drop_last=loader.drop_last,
         collate=loader.collate_fn,
         iterable=isinstance(loader.dataset, IterableDataset),
-        by_position=isinstance(loader.num_workers, AutoWorkers),
+        by_position=isinstance(loader.num_workers, AutoWorkers)
+        and not isinstance(loader.dataset, IterableDataset),
         workers=int(loader.num_workers),
         worker_init=loader.worker_init_fn,
         timeout_s=float(loader.timeout),

@@ -113,6 +113,11 @@ class Holders:
         """All slabs of which something is held."""
         return list(self._counts)
 
+    @property
+    def stirred(self) -> bool:
+        """Whether anything ended since `ended` was called."""
+        return bool(self._dead or self._released)
+
     def ended(self) -> list[int]:
         """Slabs whose last holder ended since the last call."""
         if os.getpid() != self._pid:

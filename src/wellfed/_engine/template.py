@@ -76,9 +76,10 @@ class Template:
                 "You can also try multiprocessing.set_start_method('fork').",
                 stacklevel=2,
             )
-            self._control.close()
             raise
         finally:
+            if self._process.pid is None:
+                self._control.close()
             theirs.close()
             os.close(trainer)
 
@@ -115,7 +116,10 @@ class Template:
         if self._forked:
             return self._forked.pop()
         self._control.settimeout(FORK_S)
-        message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
+        except ConnectionResetError:  # it was killed with requests unread
+            message, fds = b"", []
         if not message:
             self._process.join(1.0)
             raise RuntimeError(f"DataLoader worker (pid(s) {self.pid}) exited unexpectedly")
@@ -138,6 +142,9 @@ class Template:
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
+        for _, _, descriptor in self._forked:
+            os.close(descriptor)
+        self._forked.clear()
         self._process.join(within_s)
         if self._process.is_alive():
             self._process.kill()
@@ -207,7 +214,7 @@ def _serve(connection: socket.socket, trainer: int, setup: Setup, children: dict
         number, hosted, threads = asked
         child = multiprocessing.get_context("fork").Process(
             target=worker.run,
-            args=(setup, hosted, threads, fds, trainer, connection),
+            args=(setup, hosted, threads, fds, trainer, connection, os.getpid()),
             daemon=True,
         )
         child.start()

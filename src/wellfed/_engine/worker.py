@@ -9,7 +9,8 @@ Guarantees
   consented to threads: so an error of pickling is an error and not a batch that is never heard of;
 - the batches of a home draw from its streams in order; whatever is made for another home leaves
   the random generators as they were, or is refused;
-- it ends when its socket is closed or the trainer dies, between two tasks.
+- it ends when its socket is closed or the trainer dies, between two tasks; and at any moment when
+  the template dies, which ends what outlasts its patience.
 """
 
 import ctypes
@@ -30,6 +31,7 @@ from wellfed._engine.wire import Kind, Task
 
 __all__ = ["run"]
 
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # Larger blocks and surpluses still go back to the kernel: a worker holds no more than it must.
 KEPT_BYTES = 256 << 20
@@ -42,6 +44,7 @@ def run(
     fds: list[int],
     trainer: int,
     template: socket.socket,
+    parent: int,
 ) -> None:
     """Be a worker process until the trainer goes away.
 
@@ -52,7 +55,9 @@ def run(
         fds: its own socket, the shared socket, the board.
         trainer: a descriptor of the trainer's process, readable once it is dead.
         template: the template's connection, which is not this process's business.
+        parent: the template's process.
     """
+    _end_with(parent)
     template.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch._C._set_worker_signal_handlers()
@@ -73,6 +78,16 @@ def run(
             page.number = -1
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
+    finally:
+        own.close()
+        shared.close()
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when that process dies: a sample that never ends would keep this one for ever."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before this was asked for
+        os._exit(1)
 
 
 def _keep_freed_memory() -> None:

@@ -34,6 +34,7 @@ from torch.utils.data import dataloader as torch_loader
 
 from wellfed._engine.patches import Patches
 from wellfed._engine.reading import read_plan
+from wellfed._engine.template import serve
 from wellfed._engine.watch import frames, worker
 from wellfed._engine.watch.messages import MessageLengths
 from wellfed._engine.watch.pinning import timed_pin_loop
@@ -122,6 +123,8 @@ class Watch:
             if one in self._known:
                 continue
             self._known.add(one)
+            if "__next__" in vars(one) and one is not torch_loader._BaseDataLoaderIter:
+                self._patches.wrap(one, "__next__", self._iterator_next)
             if "_try_get_data" in vars(one):
                 self._patches.wrap(one, "_try_get_data", self._try_get_data)
                 self._patches.wrap(one, "_reset", self._reset)
@@ -208,7 +211,7 @@ class Watch:
                 one.epoch.setdefault("start_ns", []).append(self._clock() - began)
                 one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1
             return None
-        if self._before_start is not None:
+        if self._before_start is not None and getattr(process, "_target", None) is not serve:
             try:
                 self._before_start(process)
             except Exception:

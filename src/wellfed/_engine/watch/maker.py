@@ -51,8 +51,8 @@ RNG_FIRST = 2
 RNG_EVERY = 64
 
 # Timing each sample and reading the counters in /proc cost some 40 µs of the 60 that watching a
-# batch of 32 costs. Where batches take less than a millisecond, one in five is watched that closely: an odd
-# number, because shards and buffers come in powers of two.
+# batch of 32 costs. Where batches take less than a millisecond, one in five is watched that
+# closely: an odd number, because shards and buffers come in powers of two.
 CHEAP_NS = 1_000_000
 CLOSELY_EVERY = 5
 MEAN_OVER = 16

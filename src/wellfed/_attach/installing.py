@@ -1,4 +1,4 @@
-"""Puts every plain DataLoader of the process on the engine, without a change to the script.
+"""Puts wellfed's engine under every plain DataLoader of the process, and takes it away again.
 
     DataLoader.__iter__ ─► _get_iterator ─► engine_iterator(loader) ─► the engine
                                                   └─ None ─► torch's own iterator
@@ -8,7 +8,7 @@ Guarantees
   and `isinstance` and `is` say what they said before;
 - a class that overrides `_get_iterator` or `__iter__` is left alone: what it does there may lean on
   torch's iterator;
-- when the last of those who installed it has undone it, torch's method is in its place again.
+- once all who installed it have undone it, in any order, torch's method is in its place again.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ __all__ = ["Installation", "install"]
 
 
 class Installation:
-    """The engine serves torch's DataLoader until this is undone, or its `with` block is left."""
+    """The engine under every plain DataLoader, until `undo`. Also a `with` block."""
 
     def undo(self) -> None:
-        """Take it back; iterators that run already run on. Harmless when called twice."""
+        """From here on iterators are torch's own again; those that live go on. Harmless twice."""
         _process.leave(self)
 
     def __enter__(self) -> "Installation":
@@ -43,14 +43,20 @@ class Installation:
 
 
 def install() -> Installation:
-    """Have every plain `torch.utils.data.DataLoader` of this process served by the engine.
+    """Run every plain torch DataLoader of this process on wellfed's engine from here on.
 
-    Loaders that exist already are served too, from their next `iter()`. Subclasses that override
-    `_get_iterator` or `__iter__` are left alone, and so is what the engine refuses. Processes that
-    are forked from this one inherit it; those that are spawned do not.
+    Loaders that exist already are served too, from their next `iter()`, and those that frameworks
+    build themselves. Subclasses that override `_get_iterator` or `__iter__` are left alone, and what
+    the engine cannot serve runs on torch's own iterator, as it does with `wellfed.DataLoader`.
+    Processes that are forked from this one inherit it; those that are spawned do not.
 
     Returns:
-        What undoes it. It may be installed several times: the last to be undone takes it away.
+        What undoes it: call its `undo()`, or use it as a `with` block. It may be installed several
+        times: the last to be undone takes it away.
+
+    Examples:
+        >>> with wellfed.install():  # doctest: +SKIP
+        ...     train()
     """
     installation = Installation()
     _process.enter(installation)

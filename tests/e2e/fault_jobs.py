@@ -1,0 +1,103 @@
+"""Datasets that go wrong on purpose: importable, so that workers may be spawned."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+import wellfed
+
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Numbers(Dataset[Tensor]):
+    """Sample i is `floats` times i."""
+
+    length: int = 100
+    floats: int = 4
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.full((self.floats,), float(index))
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash() -> None:
+    ctypes.string_at(0)
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def ask_to_leave() -> None:
+    sys.exit(4)
+
+
+@dataclass(frozen=True)
+class Dying(Numbers):
+    """Ends its process at one sample."""
+
+    how: Callable[[], None] = kill
+    at: int = 21
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index == self.at:
+            self.how()
+        return super().__getitem__(index)
+
+
+@dataclass(frozen=True)
+class Slow(Numbers):
+    """Waits at every sample."""
+
+    seconds: float = 0.02
+
+    def __getitem__(self, index: int) -> Tensor:
+        time.sleep(self.seconds)
+        return super().__getitem__(index)
+
+
+def begun(dataset: Any, **options: Any) -> Any:
+    """An iterator of our engine's processes."""
+    options = {"batch_size": 4, "num_workers": 2, **options}
+    iterator: Any = iter(wellfed.DataLoader(dataset, **options))
+    assert iterator.backend == "processes"
+    return iterator
+
+
+def template_of(iterator: Any) -> int:
+    pid: int = iterator._stream._crew._template.pid
+    return pid
+
+
+def gone(pids: list[int], within_s: float = PATIENCE_S) -> bool:
+    """Whether these processes end in time."""
+    deadline = time.monotonic() + within_s
+    while any(_runs(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
