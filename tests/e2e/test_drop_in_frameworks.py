@@ -69,11 +69,11 @@ def three_ways(train: Callable[[Any], Any], made_by: list[str]) -> tuple[list[An
     """What came of it and who made it: with torch's loader, with ours, and under `install()`."""
     came, makers = [], []
     for loader_class, installed in (
-        (DataLoader, nullcontext()),
-        (wellfed.DataLoader, nullcontext()),
-        (DataLoader, wellfed.install()),
+        (DataLoader, nullcontext),
+        (wellfed.DataLoader, nullcontext),
+        (DataLoader, wellfed.install),
     ):
-        with installed:
+        with installed():
             made_by.clear()
             torch.manual_seed(1)
             came.append(train(loader_class))

@@ -46,7 +46,7 @@ def install() -> Installation:
     """Run every plain torch DataLoader of this process on wellfed's engine from here on.
 
     Loaders that exist already are served too, from their next `iter()`, and those that frameworks
-    build themselves. Subclasses that override `_get_iterator` or `__iter__` are left alone, and what
+    build themselves. Subclasses that override `_get_iterator` or `__iter__` are left alone; what
     the engine cannot serve runs on torch's own iterator, as it does with `wellfed.DataLoader`.
     Processes that are forked from this one inherit it; those that are spawned do not.
 
