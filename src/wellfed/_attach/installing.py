@@ -1,7 +1,14 @@
-"""Puts wellfed's engine under every DataLoader of the process, and takes it away again.
+"""Puts wellfed's engine under every plain DataLoader of the process, and takes it away again.
 
-One method is replaced, in torch's own class: the one that makes an iterator. No loader changes its
-class; subclasses that make their iterators themselves go on doing so.
+    DataLoader.__iter__ ─► _get_iterator ─► engine_iterator(loader) ─► the engine
+                                                  └─ None ─► torch's own iterator
+
+Guarantees
+- one method of torch's class is replaced: no loader changes its class, its `len` or its pickling,
+  and `isinstance` and `is` say what they said before;
+- a class that overrides `_get_iterator` or `__iter__` is left alone: what it does there may lean on
+  torch's iterator;
+- once all who installed it have undone it, in any order, torch's method is in its place again.
 """
 
 from collections.abc import Callable
@@ -17,17 +24,11 @@ __all__ = ["Installation", "install"]
 
 
 class Installation:
-    """The engine under every DataLoader, until `undo`. Also a `with` block."""
-
-    def __init__(self) -> None:
-        self._on = True
-        self._patches = Patches()
-        self._patches.wrap(DataLoader, "_get_iterator", self._get_iterator)
+    """The engine under every plain DataLoader, until `undo`. Also a `with` block."""
 
     def undo(self) -> None:
         """From here on iterators are torch's own again; those that live go on. Harmless twice."""
-        self._on = False
-        self._patches.undo()
+        _process.leave(self)
 
     def __enter__(self) -> "Installation":
         return self
@@ -40,23 +41,61 @@ class Installation:
     ) -> None:
         self.undo()
 
-    def _get_iterator(self, original: Callable[[Any], Any], loader: Any) -> Any:
-        # Somebody may have wrapped our method since, and hold it still after `undo`.
-        iterator = engine_iterator(loader) if self._on else None
-        return original(loader) if iterator is None else iterator
-
 
 def install() -> Installation:
     """Run every plain torch DataLoader of this process on wellfed's engine from here on.
 
-    Loaders that frameworks build themselves are served too. What the engine cannot serve runs on
-    torch's own iterator, as it does with `wellfed.DataLoader`.
+    Loaders that exist already are served too, from their next `iter()`, and those that frameworks
+    build themselves. Subclasses that override `_get_iterator` or `__iter__` are left alone; what
+    the engine cannot serve runs on torch's own iterator, as it does with `wellfed.DataLoader`.
+    Processes that are forked from this one inherit it; those that are spawned do not.
 
     Returns:
-        What undoes it: call its `undo()`, or use it as a `with` block.
+        What undoes it: call its `undo()`, or use it as a `with` block. It may be installed several
+        times: the last to be undone takes it away.
 
     Examples:
         >>> with wellfed.install():  # doctest: +SKIP
         ...     train()
     """
-    return Installation()
+    installation = Installation()
+    _process.enter(installation)
+    return installation
+
+
+class _Process:
+    """Who wants the engine in this process."""
+
+    def __init__(self) -> None:
+        self._wanted_by: set[Installation] = set()
+        self._patches = Patches()
+
+    def enter(self, one: Installation) -> None:
+        self._wanted_by.add(one)
+        if len(self._wanted_by) == 1:
+            self._patches.wrap(DataLoader, "_get_iterator", self._get_iterator)
+
+    def leave(self, one: Installation) -> None:
+        self._wanted_by.discard(one)
+        if not self._wanted_by:
+            self._patches.undo()
+
+    def _get_iterator(self, original: Callable[[Any], Any], loader: Any) -> Any:
+        # Somebody may have wrapped ours since, and then it stays when it is undone.
+        if not self._wanted_by or not _is_plain(loader):
+            return original(loader)
+        iterator = engine_iterator(loader)
+        return original(loader) if iterator is None else iterator
+
+
+# A patch of the process is state of the process; nothing else here is.
+_process = _Process()
+
+
+def _is_plain(loader: Any) -> bool:
+    """Whether its iterators are made by torch's own two methods."""
+    kind = type(loader)
+    return all(
+        getattr(kind, name) is getattr(DataLoader, name) and name not in vars(loader)
+        for name in ("_get_iterator", "__iter__")
+    )
