@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from wellfed._contract import BackendContract
+from wellfed._contract import BackendContract as BackendContract
 
 __all__ = [
     "BackendContract",

@@ -1,6 +1,7 @@
 """Whoever dies, and whenever: it is told at once, and none of the others is left behind."""
 
 import os
+import random
 import re
 import signal
 import time
@@ -81,7 +82,7 @@ def test_timing_samples_ends_with_the_timeout() -> None:
     began_s = time.monotonic()
 
     with pytest.raises(RuntimeError, match=r"^DataLoader timed out after 0\.5 seconds$"):
-        iter(loader)
+        next(iter(loader))
 
     assert time.monotonic() - began_s < PATIENCE_S
 
@@ -90,6 +91,24 @@ def test_timing_samples_changes_no_batch() -> None:
     loader = wellfed.DataLoader(Counting(), batch_size=8, num_workers="auto")
 
     assert next(iter(loader)).tolist() == list(range(1, 9))
+
+
+def test_timing_draws_from_no_generator_of_the_datasets_own() -> None:
+    loader = wellfed.DataLoader(Owner(), batch_size=8, num_workers="auto")
+    own = random.Random(4)
+
+    assert next(iter(loader)).tolist() == [own.random() for _ in range(8)]
+
+
+class Owner(Numbers):
+    """Draws from a generator of its own, which nobody seeds anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "own", random.Random(4))
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__dict__["own"].random()
 
 
 class Counting(Numbers):

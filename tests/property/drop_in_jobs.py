@@ -107,12 +107,47 @@ class Broken(Map):
     """Fails at every fifth sample, in one of three ways."""
 
     def make(self, index: int) -> Sample:
-        if index % 5 == 3:
-            raise (
-                LookupError(f"sample {index}\nis broken"),
-                KeyError(index),
-                Particular("sample", index),
-            )[index // 5 % 3]
+        fail_at_some(index)
+        return super().make(index)
+
+
+def fail_at_some(index: int) -> None:
+    if index % 5 == 3:
+        raise (
+            LookupError(f"sample {index}\nis broken"),
+            KeyError(index),
+            Particular("sample", index),
+        )[index // 5 % 3]
+
+
+class Still(Map):
+    """Notes nothing of its samples, so that fetching them changes nothing."""
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.make(index)
+
+
+class Sometimes(Still):
+    """Draws at every seventh sample only."""
+
+    def make(self, index: int) -> Sample:
+        sample = super().make(index) if index % 7 == 4 else Map(self.length).make(index)
+        return {"index": sample["index"], "x": sample["x"] + sample.get("python", 0.0)}
+
+
+class Wonders(Still):
+    """Asks who is asking at every seventh sample only."""
+
+    def make(self, index: int) -> Sample:
+        worker = whoami(self)["worker"] if index % 7 == 4 else 0
+        return super().make(index) | {"worker": worker}
+
+
+class Fragile(Still):
+    """Fails as `Broken` does."""
+
+    def make(self, index: int) -> Sample:
+        fail_at_some(index)
         return super().make(index)
 
 
@@ -163,7 +198,10 @@ class Measured(Sharded):
 
 DATASETS: dict[str, type[Map] | type[Stream]] = {
     one.__name__.lower(): one
-    for one in (Map, Batched, Owner, Counter, Asking, Broken, Stream, Sharded, Measured)
+    for one in (
+        *(Map, Batched, Owner, Counter, Asking, Broken, Still, Sometimes, Wonders, Fragile),
+        *(Stream, Sharded, Measured),
+    )
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from wellfed._engine.away import standing_reason
 from wellfed._engine.crew import Crew
 from wellfed._engine.inline import Inline
 from wellfed._engine.making import setup_of
@@ -56,6 +57,9 @@ class Auto:
         """Time some samples, choose, and start."""
         if rows_of(job) is not None and job.worker_init is None:
             return Inline().open(job, plan, indices)
+        if standing_reason(job) is not None:
+            # Each logical worker needs a process of its own, whose state no timing has touched.
+            return Processes().open(job, plan, indices)
         try:
             first = next(indices)
         except StopIteration:

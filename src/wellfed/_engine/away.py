@@ -16,6 +16,7 @@ was changed the workers are made anew, before anything was delivered.
 """
 
 import functools
+import io
 import itertools
 import random
 import sys
@@ -46,10 +47,13 @@ _SAID = {
 # more has them in long lists, of which a part is looked at.
 MOST_OBJECTS = 2_000
 MOST_ITEMS = 64
-# Packages whose modules are not looked at: they keep no generator of their own, and are so large
-# that the look would take 20 ms.
+# Packages whose modules are not looked at: they keep no generator that a sample is drawn from. Most
+# are so large that the look would take 20 ms; hypothesis, which has one, runs tests.
 _WITHOUT_GENERATORS = frozenset(
-    {*sys.stdlib_module_names, "torch", "numpy", "sympy", "mpmath", "networkx", "wellfed"}
+    {
+        *sys.stdlib_module_names,
+        *("torch", "numpy", "sympy", "mpmath", "networkx", "hypothesis", "wellfed"),
+    }
 )
 # Arrays below this many bytes are compared by content: counters and small tables.
 SMALL_BYTES = 1024
@@ -80,9 +84,8 @@ def standing_reason(job: Job) -> str | None:
 def _modules_hold_generators() -> bool:
     """Whether a module that a dataset may use keeps a generator besides the global ones."""
     shared = {id(torch.default_generator), id(getattr(random.seed, "__self__", None))}
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        shared.add(id(getattr(numpy_random.seed, "__self__", None)))
+    numpys = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    shared.add(id(numpys))
     return any(
         _is_generator(held) and id(held) not in shared
         for name, module in list(sys.modules.items())
@@ -95,21 +98,23 @@ def _is_generator(one: Any) -> bool:
     # By its type alone: some modules warn when asked for the class of what they hold.
     # A SystemRandom has no state that would have to stay in order.
     kind = type(one)
-    return issubclass(kind, _generators()) and not issubclass(kind, random.SystemRandom)
+    generators = _generators("numpy.random" in sys.modules)
+    return issubclass(kind, generators) and not issubclass(kind, random.SystemRandom)
 
 
 @functools.cache
-def _generators() -> tuple[type, ...]:
+def _generators(with_numpy: bool) -> tuple[type, ...]:
     found: list[type] = [torch.Generator, random.Random]
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
+    if with_numpy:
+        numpy_random = sys.modules["numpy.random"]
         found += [numpy_random.Generator, numpy_random.RandomState, numpy_random.BitGenerator]
     return tuple(found)
 
 
 def _has_state_of_its_own(one: Any) -> bool:
-    kinds = (types.GeneratorType, itertools.count, itertools.cycle)
-    return _is_generator(one) or isinstance(one, kinds)
+    # An open file is an iterator of its lines, but samples are mostly read by their place in it.
+    kind = type(one)
+    return _is_generator(one) or (issubclass(kind, Iterator) and not issubclass(kind, io.IOBase))
 
 
 def _below(root: Any) -> Iterator[Any]:
@@ -127,14 +132,15 @@ def _below(root: Any) -> Iterator[Any]:
 def _held_by(one: Any) -> list[Any]:
     if isinstance(one, dict):
         return list(itertools.islice(one.values(), MOST_ITEMS))
-    if isinstance(one, (list, tuple, set, frozenset)):
+    if isinstance(one, (list, tuple, set, frozenset, deque)):
         return list(itertools.islice(one, MOST_ITEMS))
     if isinstance(one, functools.partial):
         return [one.func, *one.args, *one.keywords.values()]
     if isinstance(one, types.MethodType):
         return [one.__self__, one.__func__]
     if isinstance(one, types.FunctionType):
-        return [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
+        cells = [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
+        return [*cells, *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
     held = list(getattr(one, "__dict__", {}).values())
     for kind in type(one).__mro__:
         slots = vars(kind).get("__slots__", ())
@@ -163,7 +169,7 @@ def _looks_like(root: Any) -> list[Any]:
     print_: list[Any] = []
     for one in _below(root):
         print_.append(id(one))
-        if isinstance(one, (dict, list, set)):
+        if isinstance(one, (dict, list, set, deque, bytearray)):
             print_.append(len(one))
         values = one.values() if isinstance(one, dict) else _held_by(one)
         print_ += [_value(held) for held in itertools.islice(values, MOST_ITEMS)]

@@ -32,8 +32,9 @@ def joined(parts: list[Any]) -> Any:
         raise Unfit
     if kind is Tensor:
         return _stacked(parts)
-    if kind is list and all(type(item) in (str, bytes) for part in parts for item in part):
-        return [item for part in parts for item in part]
+    # A column of texts is left as it comes, list or tuple; columns themselves are no texts.
+    if kind in (list, tuple) and all(type(one) in (str, bytes) for part in parts for one in part):
+        return kind(one for part in parts for one in part)
     if kind is dict:
         if any(list(part) != list(first) for part in parts):
             raise Unfit

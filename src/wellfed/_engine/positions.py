@@ -7,14 +7,13 @@ and in whatever company, makes the same.
 
 import random
 import struct
-import sys
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
 import torch
 
-from wellfed._engine.randomness import restore, states
+from wellfed._engine.randomness import numpy_random_or_none, restore, states
 from wellfed.job import Job
 
 __all__ = ["Seeds", "by_position", "samples_in"]
@@ -54,7 +53,7 @@ class Seeds:
         seed = words[0] | (words[1] & 0x7FFFFFFF) << 32
         random.seed(seed)
         torch.default_generator.manual_seed(seed)
-        numpy_random = sys.modules.get("numpy.random")
+        numpy_random = numpy_random_or_none()
         if numpy_random is not None:
             numpy_random.seed(words)
 

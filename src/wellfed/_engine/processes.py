@@ -100,7 +100,8 @@ class ProcessStream:
             raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
-        crew = crew or Crew(setup_of(self._job), self._job.context)
+        if crew is None:
+            crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
         processes = homes if self._fixed_because else self._plan.workers

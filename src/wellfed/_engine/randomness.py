@@ -19,13 +19,22 @@ __all__ = ["Draws", "Streams", "drew", "restore", "states"]
 
 def states() -> tuple[Any, ...]:
     """Where python's, NumPy's and torch's generators stand."""
-    numpy_random = sys.modules.get("numpy.random")
+    numpy_random = numpy_random_or_none()
     return (
         random.getstate(),
         # Pickled, because the state of a bit generator is a nest of arrays and numbers.
         pickle.dumps(numpy_random.get_state(legacy=False)) if numpy_random is not None else b"",
         torch.default_generator.get_state(),
     )
+
+
+def numpy_random_or_none() -> Any:
+    """NumPy's random module. Loaded if it was not: the next sample might load it, and draw."""
+    try:
+        import numpy.random
+    except ImportError:
+        return None
+    return numpy.random
 
 
 def drew(before: tuple[Any, ...], after: tuple[Any, ...]) -> int:
@@ -47,27 +56,38 @@ class Draws:
 
     A full copy of the three states costs 40 µs, so it is made once and kept while nobody draws: a
     look compares the generators' raw memory. Of what lies outside that memory there is only the
-    second half of a pair of normal numbers, and a pair begins with a draw that is seen.
+    second half of a pair of normal numbers. A pair begins with a draw that is seen; where one had
+    begun before, all of the states is compared.
     """
 
     def __init__(self) -> None:
         self._looks = [_python_memory(), _numpy_memory(), _torch_memory]
         self._seen: list[bytes] = []
         self._kept: tuple[Any, ...] = ()
+        self._half = False
+        """Whether the second half of a pair was there at `begin`."""
 
     def begin(self) -> None:
         """From here on draws count."""
         seen = [look() for look in self._looks]
-        if seen != self._seen:
+        if seen != self._seen or self._half:
             self._seen, self._kept = seen, states()
+            self._half = _half_a_pair(self._kept)
 
     def any(self) -> bool:
         """Whether anybody drew since `begin`."""
-        return [look() for look in self._looks] != self._seen
+        if [look() for look in self._looks] != self._seen:
+            return True
+        return self._half and bool(drew(self._kept, states()))
 
     def take_back(self) -> None:
         """Put the generators back to where they stood at `begin`."""
         restore(self._kept)
+
+
+def _half_a_pair(kept: tuple[Any, ...]) -> bool:
+    """Whether a generator holds the second half of a pair of normal numbers."""
+    return kept[0][2] is not None or bool(kept[1] and pickle.loads(kept[1])["has_gauss"])
 
 
 def _python_memory() -> Callable[[], bytes]:
@@ -83,7 +103,7 @@ def _python_memory() -> Callable[[], bytes]:
 
 
 def _numpy_memory() -> Callable[[], bytes]:
-    numpy_random = sys.modules.get("numpy.random")
+    numpy_random = numpy_random_or_none()
     if numpy_random is None:
         return lambda: b""
     generator: Any = getattr(numpy_random, "get_bit_generator", lambda: None)()

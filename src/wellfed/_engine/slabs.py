@@ -208,7 +208,9 @@ class Slabs:
         wanted = max(nbytes, expected)
         number = self._best_free(wanted)
         if number is None:
-            number = self._new(wanted)
+            # No smaller than what the batch has so far: few new slabs hold a batch of any size,
+            # and their descriptors fit one message.
+            number = self._new(max(wanted, self._reserved_bytes))
         else:
             self._free.remove(number)
         slab = self._slabs[number]

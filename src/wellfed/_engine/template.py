@@ -76,9 +76,10 @@ class Template:
                 "You can also try multiprocessing.set_start_method('fork').",
                 stacklevel=2,
             )
-            self._control.close()
             raise
         finally:
+            if self._process.pid is None:
+                self._control.close()
             theirs.close()
             os.close(trainer)
 

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
+from wellfed._engine.memory import make_memory
+
 __all__ = [
     "MOST_BYTES",
     "Kind",
@@ -37,9 +39,17 @@ _FDS_SPACE = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
 _PLAIN, _LONG = b"\0", b"\1"
 
 
+class _Socket(socket.socket):
+    """Closed without a ResourceWarning where the garbage collector comes before its owner."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected sockets that keep messages apart."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return _Socket(fileno=one.detach()), _Socket(fileno=other.detach())
 
 
 class Task(NamedTuple):
@@ -165,8 +175,8 @@ def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
 def _send(to: socket.socket, mark: bytes, body: bytes, fds: Sequence[int]) -> bool:
     long = -1
     if len(body) > MOST_BYTES:
-        long = os.memfd_create("wellfed-message", os.MFD_CLOEXEC)
-        with open(long, "wb", closefd=False) as file:
+        long = make_memory(len(body))
+        with open(long, "r+b", closefd=False) as file:
             file.write(body)
         mark, body, fds = _LONG, b"", [*fds, long]
     try:
@@ -187,8 +197,9 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
         message, ancillary, _, _ = source.recvmsg(
             MOST_BYTES + 4096, _FDS_SPACE, socket.MSG_CMSG_CLOEXEC
         )
-    except ConnectionResetError:  # the other side was killed with messages unread
-        return b"", []
+    except ConnectionResetError:
+        # Said once, where the other side was killed with messages unread: what it sent is there.
+        return _receive(source)
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

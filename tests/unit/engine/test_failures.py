@@ -1,91 +1,155 @@
-"""An exception of the user's arrives as torch hands it over, and says which sample raised it."""
+"""What a user's code raises in a worker is raised in the trainer in torch's type and words."""
 
-import sys
-from typing import Any
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 import torch
-from torch.utils.data import DataLoader as TorchDataLoader
-from torch.utils.data import Dataset
+from torch._utils import ExceptionWrapper
 
-import wellfed
-
-
-class TwoParts(Exception):
-    """Cannot be built from one text."""
-
-    def __init__(self, one: int, two: int) -> None:
-        super().__init__(one, two)
+from wellfed._engine.failures import packed_failure, raise_failure
 
 
-class Raising(Dataset[Any]):
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> Any:
-        if index == 3:
-            raise self.error
-        return index
+class Plain(Exception):
+    pass
 
 
-def caught(kind: Any, error: Exception) -> tuple[list[int], Exception]:
-    """The batches around the failure, and what was raised."""
-    batches = iter(kind(Raising(error), batch_size=2, num_workers=1))
-    got, raised = [next(batches)], None
-    try:
-        next(batches)
-    except Exception as one:
-        raised = one
-    got += list(batches)
-    assert raised is not None
-    return [int(batch[0]) for batch in got], raised
+class TwoArguments(Exception):
+    def __init__(self, what: str, which: int) -> None:
+        super().__init__(what, which)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("broken"),
-        KeyError("name"),
-        TwoParts(1, 2),
-        OSError(2, "gone"),
-        StopIteration("x"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_type_and_text_are_torchs_and_the_next_batch_follows(error: Exception) -> None:
-    expected, theirs = caught(TorchDataLoader, error)
-    batches, ours = caught(wellfed.DataLoader, error)
-
-    assert batches == expected == [0, 4]
-    assert type(ours) is type(theirs)
-    first, last = str(theirs).splitlines()[0], str(theirs).splitlines()[-1]
-    assert (str(ours).splitlines()[0], str(ours).splitlines()[-1]) == (first, last)
+class KeywordOnly(Exception):
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes came with Python 3.11")
-def test_a_note_names_the_sample() -> None:
-    _, error = caught(wellfed.DataLoader, ValueError("broken"))
+class WithMessage(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
-    assert error.__notes__ == ["raised by the sample with index 3"]
+
+class NoText(Exception):
+    def __str__(self) -> str:
+        return ""
 
 
-def test_a_type_that_cannot_be_pickled_does_not_make_the_loop_wait_for_ever() -> None:
+def with_attribute() -> Exception:
+    error = ValueError("has a lock of its own")
+    error.lock = lambda: None  # type: ignore[attr-defined]
+    return error
+
+
+def local() -> Exception:
     class Local(Exception):
         pass
 
-    batches, error = caught(wellfed.DataLoader, Local("unseen"))
+    return Local("nobody can import me")
 
-    assert batches == [0, 4]
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "a ValueError": lambda: ValueError("bad\nvalue"),
+    "a KeyError": lambda: KeyError("missing"),
+    "a KeyError of a number": lambda: KeyError(3),
+    "an IndexError": lambda: IndexError("sample 9 of 8"),
+    "an OSError": lambda: FileNotFoundError(2, "No such file", "a.jpg"),
+    "a UnicodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+    "a StopIteration": lambda: StopIteration("in a map"),
+    "a class of the user's": lambda: Plain("of mine"),
+    "one of two arguments": lambda: TwoArguments("sample", 3),
+    "one of keywords": lambda: KeywordOnly(code=4),
+    "one with a message": lambda: WithMessage("said"),
+    "one without a text": NoText,
+    "one with what cannot be pickled": with_attribute,
+    "one with several arguments": lambda: RuntimeError("a", 1, ["b"]),
+}
+
+
+def torchs(error: BaseException) -> Exception:
+    """What torch raises in its place."""
+    wrapper: Any = ExceptionWrapper
+    try:
+        raise error
+    except BaseException:
+        wrapped = wrapper(where="in DataLoader worker process 3")
+    return raised(wrapped.reraise)
+
+
+def ours(error: BaseException, index: Any = None) -> Exception:
+    try:
+        raise error
+    except BaseException:
+        body = packed_failure(3, index)
+    return raised(lambda: raise_failure(body))
+
+
+def raised(call: Callable[[], NoReturn]) -> Exception:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def words(error: BaseException) -> list[str]:
+    """Its text without the lines that say where in this file it was raised."""
+    said = str(error).replace("\\n", "\n").splitlines()
+    return [line for line in said if not line.startswith("  ")]
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_exception_has_torchs_type_and_text(kind: str) -> None:
+    expected, actual = torchs(ERRORS[kind]()), ours(ERRORS[kind]())
+
+    assert type(actual) is type(expected)
+    assert words(actual) == words(expected)
+
+
+def test_the_text_shows_where_the_users_code_raised() -> None:
+    error = ours(ValueError("here"))
+
+    assert str(error).startswith("Caught ValueError in DataLoader worker process 3.")
+    assert "in ours\n    raise error\n" in str(error)
+    assert str(error).endswith("ValueError: here\n")
+
+
+def test_a_class_that_cannot_be_pickled_becomes_a_runtime_error_with_its_text() -> None:
+    """Torch's worker would lose it, and the trainer wait for ever."""
+    error = ours(local(), index=5)
+
     assert type(error) is RuntimeError
-    assert "Local: unseen" in str(error)
+    assert "Local: nobody can import me" in str(error)
 
 
-def test_torch_alone_says_where_it_was_raised() -> None:
-    _, error = caught(wellfed.DataLoader, ValueError("broken"))
+def notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", []))
 
-    assert "wellfed" not in str(error).replace(__file__, "")
-    assert "__getitem__" in str(error)
-    assert torch.utils.data.get_worker_info() is None
+
+@pytest.mark.parametrize("index", [0, 7, "name", ("a", 1), torch.tensor(3)], ids=str)
+def test_a_note_names_the_sample(index: Any) -> None:
+    error = ours(ValueError("bad"), index)
+
+    if hasattr(error, "add_note"):
+        assert notes(error) == [f"raised by the sample with index {index!r}"]
+        assert notes(error)[0] in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "index", [None, lambda: None], ids=["none in particular", "one that cannot be pickled"]
+)
+def test_there_is_no_note_where_the_sample_is_not_known(index: Any) -> None:
+    error = ours(ValueError("bad"), index)
+
+    assert type(error) is ValueError
+    assert notes(error) == []
+
+
+@pytest.mark.parametrize("kind", ["one of two arguments", "one of keywords"])
+def test_the_note_is_there_also_where_the_type_cannot_be_built(kind: str) -> None:
+    error = ours(ERRORS[kind](), index=5)
+
+    assert type(error) is RuntimeError
+    if hasattr(error, "add_note"):
+        assert notes(error) == ["raised by the sample with index 5"]

@@ -301,3 +301,11 @@ def test_a_mapping_that_fails_says_so() -> None:
 def test_sizes_are_rounded_by_an_eighth_at_most() -> None:
     assert all(size <= rounded(size) <= size + max(8, size / 8) for size in range(1, 5000))
     assert len({rounded(size) for size in range(1 << 16, 1 << 17)}) == 9
+
+
+def test_a_first_batch_of_many_tensors_needs_few_slabs(slabs: Slabs) -> None:
+    slabs.begin()
+    for _ in range(200):
+        slabs.reserve(100 * KIB)
+
+    assert len(slabs.fresh()) <= 12
