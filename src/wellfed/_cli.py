@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ABSTAINED = 3
-INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 
 app = typer.Typer(
@@ -106,23 +105,13 @@ def run(
 ) -> None:
     """Run a training script unmodified, with wellfed's engine under its DataLoaders."""
     target, args = _target(command, module, verb="run")
-    from wellfed._attach import Ended, run_script
-    from wellfed._attach.torch_loaded import when_torch_is_loaded
-
-    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
-    # Not undone: threads and exit handlers of the script run after it.
-    when_torch_is_loaded(_install)
-    try:
-        ended = run_script(target, args, module=module is not None)
-    except KeyboardInterrupt as interrupt:
-        ended = Ended(code=INTERRUPTED, error=interrupt)
-    raise typer.Exit(_own_end(ended))
-
-
-def _install() -> None:
+    from wellfed._attach import run_script
     from wellfed._attach.installing import install
 
-    install()
+    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
+    with install():
+        ended = run_script(target, args, module=module is not None)
+    raise typer.Exit(_own_end(ended))
 
 
 def _target(

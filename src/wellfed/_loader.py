@@ -116,8 +116,7 @@ def engine_iterator(loader: Any) -> EngineIterator | None:
     Raises:
         UsageError: the loader has a plan that cannot serve it.
     """
-    # A class of somebody else may have a `plan` of its own.
-    asked: Plan | None = getattr(loader, "plan", None) if isinstance(loader, DataLoader) else None
+    asked: Plan | None = getattr(loader, "plan", None)
     reason = why_stock(loader)
     if reason is None and asked is not None and asked.backend == "torch":
         reason = "The plan asks for torch's own iterator."

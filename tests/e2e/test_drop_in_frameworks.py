@@ -285,7 +285,25 @@ def batches_of(loader: Any) -> list[Tensor]:
     return [batch[0] for batch in loader]
 
 
-# -- watched
+# -- install
+
+
+def plain() -> Any:
+    return iter(TorchDataLoader(Pairs(), num_workers=0))
+
+
+def test_installing_twice_and_undoing_in_any_order_leaves_torch_as_it_was() -> None:
+    original = TorchDataLoader._get_iterator
+    first, second = wellfed.install(), wellfed.install()
+    assert isinstance(plain(), EngineIterator)
+
+    first.undo()
+    assert isinstance(plain(), EngineIterator)
+
+    second.undo()
+    assert not isinstance(plain(), EngineIterator)
+    first.undo()
+    TorchDataLoader._get_iterator = original  # type: ignore[method-assign]
 
 
 def test_a_watched_run_follows_no_process_of_the_engine(tmp_path: Path) -> None:

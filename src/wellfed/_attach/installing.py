@@ -1,8 +1,7 @@
 """Puts wellfed's engine under every DataLoader of the process, and takes it away again.
 
 One method is replaced, in torch's own class: the one that makes an iterator. No loader changes its
-class; subclasses that make their iterators themselves go on doing so. It is replaced once, however
-often it is asked for, and put back when the last who asked for it has undone it.
+class; subclasses that make their iterators themselves go on doing so.
 """
 
 from collections.abc import Callable
@@ -20,12 +19,15 @@ __all__ = ["Installation", "install"]
 class Installation:
     """The engine under every DataLoader, until `undo`. Also a `with` block."""
 
-    def undo(self) -> None:
-        """Give it up; iterators that live go on. Harmless twice.
+    def __init__(self) -> None:
+        self._on = True
+        self._patches = Patches()
+        self._patches.wrap(DataLoader, "_get_iterator", self._get_iterator)
 
-        Iterators are torch's own again once all installations of this process are undone.
-        """
-        _process.leave(self)
+    def undo(self) -> None:
+        """From here on iterators are torch's own again; those that live go on. Harmless twice."""
+        self._on = False
+        self._patches.undo()
 
     def __enter__(self) -> "Installation":
         return self
@@ -38,32 +40,10 @@ class Installation:
     ) -> None:
         self.undo()
 
-
-class _Process:
-    """Who wants the engine in this process, and the patch that puts it there."""
-
-    def __init__(self) -> None:
-        self._wanted_by: set[Installation] = set()
-        self._patches = Patches()
-
-    def enter(self, one: Installation) -> None:
-        self._wanted_by.add(one)
-        if len(self._wanted_by) == 1:
-            self._patches.wrap(DataLoader, "_get_iterator", self._get_iterator)
-
-    def leave(self, one: Installation) -> None:
-        self._wanted_by.discard(one)
-        if not self._wanted_by:
-            self._patches.undo()
-
     def _get_iterator(self, original: Callable[[Any], Any], loader: Any) -> Any:
         # Somebody may have wrapped our method since, and hold it still after `undo`.
-        iterator = engine_iterator(loader) if self._wanted_by else None
+        iterator = engine_iterator(loader) if self._on else None
         return original(loader) if iterator is None else iterator
-
-
-# A patch of the process is state of the process; nothing else here is.
-_process = _Process()
 
 
 def install() -> Installation:
@@ -79,6 +59,4 @@ def install() -> Installation:
         >>> with wellfed.install():  # doctest: +SKIP
         ...     train()
     """
-    installation = Installation()
-    _process.enter(installation)
-    return installation
+    return Installation()
