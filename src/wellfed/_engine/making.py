@@ -105,7 +105,9 @@ class Maker:
                 self._fetch = self._fetch_anew()
             except Exception:
                 self._failed = packed_failure(home)
-        self._trial = away.Trial(setup.dataset, setup.collate, self._infos[hosted[0]])
+        self._watched = self._infos[hosted[0]]
+        """Who this process is while it makes batches away from home."""
+        self._trial = away.Trial(setup.dataset, setup.collate, self._watched)
 
     def _be(self, home: int) -> None:
         """From here on this process is logical worker `home`."""
@@ -218,6 +220,7 @@ class Maker:
 
     def begin_away(self, task: Task) -> None:
         """What happens from here on must depend on indices alone."""
+        _utils.worker._worker_info = self._watched
         self._trial.begin(closely=task.trial or self._away % CLOSELY_EVERY == 0)
         self._away += 1
         self._seeds = None

@@ -18,7 +18,7 @@ from torch.utils.data import default_collate
 from wellfed._engine import away
 from wellfed._engine.crew import Crew
 from wellfed._engine.failures import raise_failure
-from wellfed._engine.flow import Deliver, End, Flow, Mode, Send
+from wellfed._engine.flow import Deliver, End, Flow, Mode, Send, Wait
 from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
@@ -215,7 +215,8 @@ class ProcessStream:
         if self._dead:
             raise RuntimeError(self._dead)
         while True:
-            step = self._flow.next()
+            # Workers are about to be made anew: what they have made is not what torch's would make.
+            step = Wait() if self._anew else self._flow.next()
             if isinstance(step, Deliver):
                 done, value = self._deliver(step)
                 if done:
@@ -261,7 +262,8 @@ class ProcessStream:
         self._flow.stay()
         # Where a trial changed the dataset of the process it ran in, or where a home needs a
         # process of its own, the workers are made anew; nothing was delivered yet.
-        if record.why & away.CHANGED and record.number == self._epoch == 0:
+        none_delivered = list(self._tasks) == list(range(len(self._tasks)))
+        if record.why & away.CHANGED and record.number == self._epoch == 0 and none_delivered:
             self._anew = self._plan.workers != self._job.workers or record.parts > 1
 
     def _start_anew(self) -> None:
