@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
+from wellfed._engine.worker_pids import WorkerPid
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -91,8 +92,8 @@ class EngineIterator(_BaseDataLoaderIter):
         return data
 
     @property
-    def _workers(self) -> list[int]:
-        return list(getattr(self._stream, "pids", ()))
+    def _workers(self) -> list[WorkerPid]:
+        return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""

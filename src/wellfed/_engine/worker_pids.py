@@ -1,0 +1,64 @@
+"""A worker process as torch's iterator shows its own: by `_workers`, which others look at.
+
+torch lists multiprocessing's processes there. The engine's workers are children of their template,
+so that all but their exit codes can be had.
+"""
+
+import contextlib
+import os
+import select
+import signal
+
+__all__ = ["WorkerPid"]
+
+
+class WorkerPid(int):
+    """The pid of a worker, which can be asked and told what one of torch's can."""
+
+    _descriptor = -1
+
+    def __init__(self, pid: int) -> None:
+        # Of the process and not of its number, which may be another's once it has ended.
+        with contextlib.suppress(ProcessLookupError):
+            self._descriptor = os.pidfd_open(pid)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return int(self)
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return not self._ends_within(0)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, at most `timeout` seconds."""
+        self._ends_within(timeout)
+
+    def terminate(self) -> None:
+        """End it by SIGTERM. Harmless when it has ended."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it by SIGKILL. Harmless when it has ended."""
+        self._send(signal.SIGKILL)
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        if self._descriptor < 0:
+            return True
+        waiting = select.poll()
+        waiting.register(self._descriptor, select.POLLIN)
+        return bool(waiting.poll(None if seconds is None else seconds * 1000))
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._descriptor >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
