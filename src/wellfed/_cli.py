@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from wellfed._report.files import Files
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a page with pictures; opens offline.")
+]
+_Timeline = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a timeline for Perfetto: .json or .json.gz."),
+]
 
 # Options end at the script: everything after it belongs to the script.
 _SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
@@ -70,10 +79,13 @@ def diagnose(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
     ] = None,
+    html: _Html = None,
+    timeline: _Timeline = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
     target, args = _target(command, module)
-    _check_writable(json)
+    files = Files(json=json, html=html, timeline=timeline)
+    files.check_writable()
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
 
@@ -91,7 +103,7 @@ def diagnose(
         _tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
+    raise typer.Exit(_show(observation, _again(limits, module, command or []), files, ended))
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
@@ -154,16 +166,7 @@ def _again(limits: "Limits", module: str | None, script: list[str]) -> list[str]
     return ["wellfed", "diagnose", *options, *script]
 
 
-def _check_writable(json: Path | None) -> None:
-    """Better now than after a minute of training."""
-    if json is None:
-        return
-    folder = json.parent
-    if json.is_dir() or not os.access(json if json.exists() else folder, os.W_OK):
-        raise UsageError(f"cannot write {json}. Give --json a file in a folder that you may write.")
-
-
-def _show(observation: "Observation", command: list[str], json: Path | None, ended: "Ended") -> int:
+def _show(observation: "Observation", command: list[str], files: Files, ended: "Ended") -> int:
     """Print the card of what was seen, and say what to exit with."""
     failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
@@ -176,9 +179,7 @@ def _show(observation: "Observation", command: list[str], json: Path | None, end
         return 0
     if _speaks():
         _card(report)
-        if json is not None:
-            report.save(str(json))
-            _tell(f"wellfed: the report is in {json}; open it with: wellfed report {json}")
+        files.write(report, _tell)
     if failed:
         return _own_failure(ended)
     if ended.error is not None:
@@ -215,11 +216,23 @@ def _speaks() -> bool:
 @app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    html: _Html = None,
+    timeline: _Timeline = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Merge this trace of torch.profiler into --timeline."),
+    ] = None,
 ) -> None:
-    """Show a saved report; needs no torch."""
+    """Show a saved report: as a card, as a page, or as a timeline. Needs no torch."""
     from wellfed.records import load
 
-    _card(load(file))
+    files = Files(html=html, timeline=timeline, profile=profile)
+    files.check_writable()
+    opened: Report = load(file)
+    if files.asked:
+        files.write(opened, _tell)
+    else:
+        _card(opened)
 
 
 @app.command()
