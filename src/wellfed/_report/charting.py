@@ -6,10 +6,10 @@ from wellfed.records.amounts import change, duration, gain, gain_between, size
 
 __all__ = ["memory", "settings_map", "stages", "workers_curve"]
 
-# What a worker does with a batch beside fetching it, and what the trainer does to take it.
+# What a worker does with a batch beside fetching it, and what the trainer does to take it. That a
+# batch lay in a queue is left out: the next one is made meanwhile.
 MOVING = {
     "serialise": "packing",
-    "queued": "waiting to be packed",
     "receive": "unpacking",
     "pin": "pinning",
 }
