@@ -3,6 +3,7 @@
 0  we have our answer (also when we stopped the script)
 2  usage
 3  no verdict was possible; says why
+4  `compare` found a run slower than was allowed
 otherwise the script's own code, with its own traceback, if it failed by itself
 """
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ABSTAINED = 3
+SLOWER = 4
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 
@@ -236,6 +238,46 @@ def report(
 
 
 @app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    after: Annotated[Path, typer.Argument(help="A later one.")],
+    html: _Html = None,
+    fail_if_slower: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help='Exit with 4 if it is slower by more, e.g. "5%".'),
+    ] = None,
+) -> None:
+    """Say what changed between two saved reports: settings, machine, and time."""
+    from wellfed._report.compare import contrast, slower_than
+    from wellfed.records import load
+
+    share = None if fail_if_slower is None else _share(fail_if_slower)
+    Files(html=html).check_writable()
+    was: Report = load(before)
+    now: Report = load(after)
+    seen = contrast(was, now)
+    _compare(was, now, None)
+    Files(html=html).write_compared(was, now, _tell)
+    if share is not None and seen.measured is None:
+        raise NoVerdict("one of the runs saw too few batches to say whether the other is slower.")
+    if share is not None and slower_than(seen, share):
+        _tell(f"wellfed: slower by more than {fail_if_slower}.")
+        raise typer.Exit(SLOWER)
+
+
+def _share(text: str) -> float:
+    """A share as people write it: "5%", "0.05"."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(f"{text!r} is no share. Write, for example: --fail-if-slower 5%")
+    return share
+
+
+@app.command()
 def machine() -> None:
     """Say what this process may really use: CPUs, quota, memory, /dev/shm, files, GPUs."""
     from wellfed._probes import survey_machine
@@ -257,10 +299,11 @@ def demo(
     raise typer.Exit(run_demo(folder, seconds, card=_card, compare=_compare, tell=_tell))
 
 
-def _compare(before: "Report", after: "Report", remedy: "Remedy") -> None:
+def _compare(before: "Report", after: "Report", remedy: "Remedy | None") -> None:
     from wellfed._report.compare import render_compare
 
-    typer.echo(render_compare(before, after, remedy.gain, width=_width(), color=_color()), nl=False)
+    predicted = remedy.gain if remedy is not None else None
+    typer.echo(render_compare(before, after, predicted, width=_width(), color=_color()), nl=False)
 
 
 def _card(report: "Report") -> None:

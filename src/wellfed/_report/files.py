@@ -62,6 +62,16 @@ class Files:
             save_timeline(report, self.timeline, self.profile)
             tell(f"wellfed: the timeline is in {self.timeline}; open it at https://ui.perfetto.dev")
 
+    def write_compared(
+        self, before: "Report", after: "Report", tell: Callable[[str], None]
+    ) -> None:
+        """Write the page of two runs side by side, if one was asked for."""
+        if self.html is not None:
+            from wellfed._report.html import render_compare_html
+
+            _write_text(self.html, render_compare_html(before, after))
+            tell(f"wellfed: the page is in {self.html}; any browser opens it, without a network.")
+
 
 def _write_text(path: Path, text: str) -> None:
     try:

@@ -13,11 +13,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from wellfed._report.compare import contrast
 from wellfed._report.drawing import draw
 from wellfed._report.page import Page, page
-from wellfed.records import Report, amounts
+from wellfed.records import Estimate, Report, amounts
 
-__all__ = ["HtmlRenderer", "render_html"]
+__all__ = ["HtmlRenderer", "render_compare_html", "render_html"]
 
 PAGES = "wellfed._report.pages"
 
@@ -38,7 +39,7 @@ def render_html(report: Report) -> str:
         report: what to show.
     """
     shown = page(report)
-    return _template().render(
+    return _template("report.html.j2").render(
         page=shown,
         card=shown.card,
         when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
@@ -48,6 +49,24 @@ def render_html(report: Report) -> str:
         plotly=Markup(_plotly()),
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
+    )
+
+
+def render_compare_html(before: Report, after: Report, predicted: Estimate | None = None) -> str:
+    """Two reports side by side as a self-contained page of HTML.
+
+    Args:
+        before: the run before a change.
+        after: the run after it.
+        predicted: the gain that was predicted for the change, if one was.
+    """
+    return _template("compare.html.j2").render(
+        seen=contrast(before, after, predicted),
+        runs=[
+            (when, shown.card, _split(shown))
+            for when, shown in (("before", page(before)), ("after", page(after)))
+        ],
+        css=Markup(_text("report.css")),
     )
 
 
@@ -81,17 +100,17 @@ def _ceiling(shown: Page) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     # Strict: a name that is not there is a mistake of ours, and must not become an empty line.
-    surroundings = jinja2.Environment(
+    made = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    surroundings.filters["share"] = amounts.share
-    surroundings.filters["duration"] = amounts.duration
-    return surroundings.from_string(_text("report.html.j2"))
+    made.filters["share"] = amounts.share
+    made.filters["duration"] = amounts.duration
+    return made.from_string(_text(name))
 
 
 @cache
