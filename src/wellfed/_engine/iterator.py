@@ -63,6 +63,7 @@ class EngineIterator(_BaseDataLoaderIter):
         """How batches are made, once that is chosen."""
         self._recorder = recorder
         self._pass: Pass | None = None
+        self._ended = False
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -81,7 +82,7 @@ class EngineIterator(_BaseDataLoaderIter):
         if self._stream is None:
             self._begin()
         else:
-            self._end_pass(complete=False)
+            self._end_pass()
             self._stream.restart(self._indices())
             self._begin_pass(began_ns)
 
@@ -94,16 +95,16 @@ class EngineIterator(_BaseDataLoaderIter):
         """What each batch takes is kept from here on."""
         if self._recorder is None:
             return
-        first = self._pass is None
+        first, self._ended = self._pass is None, False
         one = self._pass = self._recorder.begin(began_ns, lightly=True)
         one.epoch["ready_ns"] = self._clock()
         if first:
             self._recorder.plan = self.plan
             one.epoch["start_ns"], one.epoch["started_workers"] = self.start_ns, self.plan.workers
 
-    def _end_pass(self, *, complete: bool) -> None:
+    def _end_pass(self) -> None:
         if self._pass is not None:
-            self._pass.end(self._clock(), complete=complete)
+            self._pass.end(self._clock(), complete=self._ended)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
@@ -122,11 +123,11 @@ class EngineIterator(_BaseDataLoaderIter):
             data = next(stream)
         except StopIteration:
             # Unless it is the user's own, which ends a loop but not the epoch.
-            ended = getattr(stream, "ended", True)
-            if ended:
-                self._end_pass(complete=True)
-            if not self._persistent_workers and ended:
+            self._ended = getattr(stream, "ended", True)
+            if self._ended and not self._persistent_workers:
                 self._shutdown_workers()
+            elif self._ended:
+                self._end_pass()
             raise
         if one is not None:
             one.take_lightly(self.delivery, asked_ns, self._clock())
@@ -183,8 +184,8 @@ class EngineIterator(_BaseDataLoaderIter):
         stream.close()
         one = self.__dict__.get("_pass")
         if one is not None:
-            self._end_pass(complete=False)
             one.epoch["shutdown_ns"] = self._clock() - began_ns
+            self._end_pass()
 
     def __del__(self) -> None:
         self._shutdown_workers()

@@ -21,7 +21,7 @@ from wellfed._insight.steady import find_steady, step_ns
 from wellfed._insight.supply import neighbour_cores
 from wellfed.records import Case, Plan, Span
 
-__all__ = ["Demand", "Transport", "demand_of", "play", "prefetch_of"]
+__all__ = ["ENGINES", "Demand", "Transport", "demand_of", "play", "prefetch_of", "transport_of"]
 
 # torch's default where workers are set and prefetch_factor is not.
 DEFAULT_PREFETCH = 2
@@ -67,6 +67,23 @@ class Transport(NamedTuple):
             + self.trainer_per_tensor_s * tensors
             + self.trainer_per_byte_s * payload_bytes
         )
+
+
+# benchmarks/transport.py --loader wellfed, on the same machine: slabs that are there already, one
+# message a batch and no descriptors.
+ENGINES = Transport(
+    worker_fixed_s=90e-6,
+    worker_per_tensor_s=5e-6,
+    worker_per_byte_s=0.05e-9,
+    trainer_fixed_s=60e-6,
+    trainer_per_tensor_s=6e-6,
+    trainer_per_byte_s=0.05e-9,
+)
+
+
+def transport_of(plan: Plan) -> Transport:
+    """The costs of the way from a worker to the trainer, by who makes the batches."""
+    return Transport() if plan.backend == "torch" else ENGINES
 
 
 class Demand(NamedTuple):
