@@ -5,7 +5,7 @@ What the worker's fetch, its serialising, and the trainer's receiving and first 
 making the same batch in the trainer is fitted by fixed + per tensor + per byte, on either side.
 
     python benchmarks/transport.py                    torch's loader
-    python benchmarks/transport.py --loader wellfed   our engine: the defaults of `ENGINES`
+    python benchmarks/transport.py --loader wellfed   our engine, for `pipeline.ENGINES`
 """
 
 import argparse

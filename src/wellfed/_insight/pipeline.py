@@ -69,15 +69,17 @@ class Transport(NamedTuple):
         )
 
 
-# benchmarks/transport.py --loader wellfed, on the same machine: slabs that are there already, one
-# message a batch and no descriptors.
+# Of our own engine: slabs that are there already, one message a batch and no descriptors. Fixed and
+# per byte are what a hop takes (benchmarks/RESULTS.md, remarks on hop_1mb: 35 µs on either side, 20
+# to 25 µs for a copy of 1 MB). Per tensor is an estimate, to be fitted anew by
+# `benchmarks/transport.py --loader wellfed`: some calls of the pickler's, and views at the other end.
 ENGINES = Transport(
-    worker_fixed_s=90e-6,
+    worker_fixed_s=35e-6,
     worker_per_tensor_s=5e-6,
-    worker_per_byte_s=0.05e-9,
-    trainer_fixed_s=60e-6,
-    trainer_per_tensor_s=6e-6,
-    trainer_per_byte_s=0.05e-9,
+    worker_per_byte_s=0.025e-9,
+    trainer_fixed_s=35e-6,
+    trainer_per_tensor_s=5e-6,
+    trainer_per_byte_s=0.0,
 )
 
 
