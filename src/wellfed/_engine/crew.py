@@ -4,7 +4,7 @@
          ◄─ Record ─
          ◄─ death ──                         a process descriptor each: seen at once
 
-Nothing here blocks but `wait`, and nothing here decides: which batch goes where is the Flow's.
+Nothing here blocks but `poll`, and nothing here decides: which batch goes where is the Flow's.
 """
 
 import contextlib
@@ -97,9 +97,10 @@ class Crew:
 
     @property
     def pids(self) -> list[int]:
-        """The processes; waits until all are there."""
-        self._meet_all()
-        return [member.pid for member in self._members]
+        """The processes; waits until all are there, unless they are at their end."""
+        if not self._is_over:
+            self._meet_all()
+        return [member.pid for member in self._members if member.pid > 0]
 
     def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members):
@@ -125,18 +126,23 @@ class Crew:
             if member.unsent:
                 _flush(member.socket, member.unsent)
 
-    def wait(self, within_s: float | None) -> list[tuple[int, Record]]:
-        """Records that have come, with the process they come from; waits for news of any kind.
+    def poll(self, within_s: float | None) -> list[tuple[int, int]]:
+        """Wait for news of any kind, which `read` then takes. Nothing is lost if it is not.
 
         Args:
             within_s: how long to wait; 0: not at all; None: for ever.
+        """
+        return self._poll.poll(within_s)
+
+    def read(self, news: list[tuple[int, int]]) -> list[tuple[int, Record]]:
+        """Records that have come, with the process they come from.
 
         Raises:
             RuntimeError: a worker died.
         """
         came: list[tuple[int, Record]] = []
         dead: list[int] = []
-        for fd, _ in self._poll.poll(within_s):
+        for fd, _ in news:
             if fd == self._template.fileno():
                 self._meet()
                 continue
@@ -219,6 +225,11 @@ class Crew:
             member.shelf.close()
         self._members, self._pages, self._by_fd = [], [], {}
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether it was closed, or is the copy of it in a forked child."""
+        return self._closed or os.getpid() != self._pid
+
     def _hang_up(self) -> None:
         for member in self._members:
             # Not only closed: processes forked since may hold copies of the socket.
@@ -231,7 +242,7 @@ class Crew:
 
     def close(self) -> None:
         """End all processes. Harmless when called twice, or in a child that inherited them."""
-        if os.getpid() != self._pid or self._closed:
+        if self._is_over:
             return
         self._closed = True
         self._at_exit.cancel()

@@ -7,7 +7,7 @@ is where the batches come from.
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
+        self._ended_pids: Sequence[int] = ()
+        """Of the workers that were ended: torch's iterator shows them still."""
         self._job = replace(read_job(loader), base_seed=int(self._base_seed))
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -93,6 +95,8 @@ class EngineIterator(_BaseDataLoaderIter):
 
     @property
     def _workers(self) -> list[WorkerPid]:
+        if self._stream is None:
+            return [WorkerPid.ended(pid) for pid in self._ended_pids]
         return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
@@ -100,6 +104,7 @@ class EngineIterator(_BaseDataLoaderIter):
         stream, self._stream = self.__dict__.get("_stream"), None
         if stream is not None:
             stream.close()
+            self._ended_pids = getattr(stream, "pids", ())
 
     def __del__(self) -> None:
         self._shutdown_workers()

@@ -22,6 +22,11 @@ class WorkerPid(int):
         with contextlib.suppress(ProcessLookupError):
             self._descriptor = os.pidfd_open(pid)
 
+    @classmethod
+    def ended(cls, pid: int) -> "WorkerPid":
+        """One that has ended: its number may be another's by now."""
+        return cls.__new__(cls, pid)
+
     @property
     def pid(self) -> int:
         """The process."""
