@@ -91,6 +91,7 @@ def test_a_worker_killed_between_two_batches_is_told_at_once() -> None:
     batches = begun(Numbers(400), prefetch_factor=1)
     got = firsts([next(batches)])
     os.kill(batches._workers[0], signal.SIGKILL)
+    assert gone(batches._workers[:1])
     began_s = time.monotonic()
 
     with pytest.raises(RuntimeError, match=DIED):
@@ -125,6 +126,7 @@ def test_a_loader_may_be_iterated_again_after_a_death() -> None:
     of: Any = wellfed.DataLoader(Numbers(400), batch_size=4, num_workers=2)
     batches: Any = iter(of)
     os.kill(batches._workers[0], signal.SIGKILL)
+    assert gone(batches._workers[:1])
     with pytest.raises(RuntimeError, match=DIED):
         list(batches)
 

@@ -64,6 +64,8 @@ class Crew:
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
+        self._silent: set[int] = set()
+        """The dead who sent nothing at the last reading."""
         self._template = Template(setup, context or multiprocessing)
         self._poll.register(self._template, select.EPOLLIN)
         self._to_all, self._from_all = wire.pair()
@@ -151,8 +153,11 @@ class Crew:
             if fd == member.descriptor:
                 dead.append(number)
             came += [(number, record) for record in self._records(member)]
-        if dead and not came:
-            raise self._death(dead)
+        # What the dead had sent is read to its end; others may go on sending for ever.
+        silent = set(dead).difference(number for number, _ in came)
+        if silent and (not came or silent & self._silent):
+            raise self._death(sorted(silent))
+        self._silent = silent
         return came
 
     def _records(self, member: _Member) -> list[Record]:
@@ -223,7 +228,7 @@ class Crew:
             self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
-        self._members, self._pages, self._by_fd = [], [], {}
+        self._members, self._pages, self._by_fd, self._silent = [], [], {}, set()
 
     @property
     def _is_over(self) -> bool:
