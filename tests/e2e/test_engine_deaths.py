@@ -166,3 +166,13 @@ def test_workers_that_do_not_end_are_killed(options: dict[str, Any]) -> None:
 
     assert gone(pids)
     assert time.monotonic() - began_s < PATIENCE_S
+
+
+def test_the_workers_of_an_iterator_that_died_are_listed_with_how_they_ended() -> None:
+    iterator = begun(Dying(how=leave))
+    pids = list(iterator._workers)
+    fails_at_once(iterator)
+
+    assert iterator._workers == pids
+    assert not any(worker.is_alive() for worker in iterator._workers)
+    assert {worker.exitcode for worker in iterator._workers} <= {3, 0, None}

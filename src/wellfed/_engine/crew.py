@@ -25,6 +25,7 @@ from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
+from wellfed._engine.worker_pids import exit_code_of
 
 __all__ = ["Crew"]
 
@@ -64,6 +65,8 @@ class Crew:
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
+        self.exit_codes: dict[int, int | None] = {}
+        """How the processes ended, by their pids, once they have; None where that is not known."""
         self._silent: set[int] = set()
         """The dead who sent nothing at the last reading."""
         self._template = Template(setup, context or multiprocessing)
@@ -99,10 +102,10 @@ class Crew:
 
     @property
     def pids(self) -> list[int]:
-        """The processes; waits until all are there, unless they are at their end."""
-        if not self._is_over:
+        """The processes; waits until all are there, unless it is at its end."""
+        if not self._closed:
             self._meet_all()
-        return [member.pid for member in self._members if member.pid > 0]
+        return [member.pid for member in self._members]
 
     def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members):
@@ -230,11 +233,6 @@ class Crew:
             member.shelf.close()
         self._members, self._pages, self._by_fd, self._silent = [], [], {}, set()
 
-    @property
-    def _is_over(self) -> bool:
-        """Whether it was closed, or is the copy of it in a forked child."""
-        return self._closed or os.getpid() != self._pid
-
     def _hang_up(self) -> None:
         for member in self._members:
             # Not only closed: processes forked since may hold copies of the socket.
@@ -247,7 +245,7 @@ class Crew:
 
     def close(self) -> None:
         """End all processes. Harmless when called twice, or in a child that inherited them."""
-        if self._is_over:
+        if os.getpid() != self._pid or self._closed:
             return
         self._closed = True
         self._at_exit.cancel()
@@ -259,6 +257,7 @@ class Crew:
         for member in self._members:
             member.shelf.close()
             if member.descriptor >= 0:
+                self.exit_codes[member.pid] = exit_code_of(member.descriptor)
                 os.close(member.descriptor)
                 member.descriptor = -1
 

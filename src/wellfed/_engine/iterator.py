@@ -7,7 +7,7 @@ is where the batches come from.
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +42,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        self._ended_pids: Sequence[int] = ()
-        """Of the workers that were ended: torch's iterator shows them still."""
+        self._exit_codes: dict[int, int | None] = {}
+        """Of the workers that have ended, by pid: torch's iterator shows them still."""
         self._job = replace(read_job(loader), base_seed=int(self._base_seed))
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -95,8 +95,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     @property
     def _workers(self) -> list[WorkerPid]:
-        if self._stream is None:
-            return [WorkerPid.ended(pid) for pid in self._ended_pids]
+        ended = getattr(self._stream, "exit_codes", self._exit_codes)
+        if ended:
+            return [WorkerPid.ended(pid, code) for pid, code in ended.items()]
         return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
@@ -104,7 +105,7 @@ class EngineIterator(_BaseDataLoaderIter):
         stream, self._stream = self.__dict__.get("_stream"), None
         if stream is not None:
             stream.close()
-            self._ended_pids = getattr(stream, "pids", ())
+            self._exit_codes = getattr(stream, "exit_codes", {})
 
     def __del__(self) -> None:
         self._shutdown_workers()

@@ -126,6 +126,11 @@ class ProcessStream:
         """The worker processes."""
         return self._crew.pids
 
+    @property
+    def exit_codes(self) -> dict[int, int | None]:
+        """How they ended, once they have."""
+        return self._crew.exit_codes
+
     # -- an epoch begins ----------------------------------------------------------------------
 
     def restart(self, indices: Iterator[Any]) -> None:

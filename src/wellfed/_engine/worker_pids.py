@@ -11,7 +11,7 @@ import select
 import signal
 import struct
 
-__all__ = ["WorkerPid"]
+__all__ = ["WorkerPid", "exit_code_of"]
 
 # PIDFD_GET_INFO of linux/pidfd.h, its first version: a mask, then up to 56 bytes of facts, of which
 # the last four are the status that wait(2) gave to the parent.
@@ -24,6 +24,7 @@ class WorkerPid(int):
     """The pid of a worker, which can be asked and told what one of torch's can."""
 
     _descriptor = -1
+    _exit_code: int | None = None
 
     def __init__(self, pid: int) -> None:
         # Of the process and not of its number, which may be another's once it has ended.
@@ -31,9 +32,11 @@ class WorkerPid(int):
             self._descriptor = os.pidfd_open(pid)
 
     @classmethod
-    def ended(cls, pid: int) -> "WorkerPid":
+    def ended(cls, pid: int, exit_code: int | None) -> "WorkerPid":
         """One that has ended: its number may be another's by now."""
-        return cls.__new__(cls, pid)
+        one = cls.__new__(cls, pid)
+        one._exit_code = exit_code
+        return one
 
     @property
     def pid(self) -> int:
@@ -43,14 +46,9 @@ class WorkerPid(int):
     @property
     def exitcode(self) -> int | None:
         """0, its exit code, or minus its signal; None while it runs, or where that is not known."""
-        if self.is_alive() or self._descriptor < 0:
-            return None
-        try:
-            told = fcntl.ioctl(self._descriptor, _GET_INFO, _INFO.pack(_EXIT, 0))
-        except OSError:
-            return None
-        mask, status = _INFO.unpack(told)
-        return os.waitstatus_to_exitcode(status) if mask & _EXIT else None
+        if self._descriptor < 0:
+            return self._exit_code
+        return None if self.is_alive() else exit_code_of(self._descriptor)
 
     def is_alive(self) -> bool:
         """Whether it runs."""
@@ -87,3 +85,13 @@ class WorkerPid(int):
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def exit_code_of(descriptor: int) -> int | None:
+    """How a process ended; None before its parent knows, and on older kernels."""
+    try:
+        told = fcntl.ioctl(descriptor, _GET_INFO, _INFO.pack(_EXIT, 0))
+    except OSError:
+        return None
+    mask, status = _INFO.unpack(told)
+    return os.waitstatus_to_exitcode(status) if mask & _EXIT else None

@@ -57,6 +57,7 @@ def test_the_workers_of_an_iterator_that_has_ended_are_listed_still() -> None:
 
     assert [worker.pid for worker in iterator._workers] == pids
     assert not any(worker.is_alive() for worker in iterator._workers)
+    assert {worker.exitcode for worker in iterator._workers} == {0 if TELLS else None}
 
 
 def test_a_loader_without_workers_lists_none() -> None:
