@@ -9,7 +9,7 @@ from wellfed._insight.predict import predict_period, speedup, worker_curve
 from wellfed._insight.supply import ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
-__all__ = ["forecasts"]
+__all__ = ["forecast_of", "forecasts", "worker_counts"]
 
 # Past these, a step of one is no news: the curve is flat or linear between them.
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -27,8 +27,8 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     """
     plan, stats = case.plan, case.stats
     told = [
-        _forecast(case, other, _gain_of_workers(case, other, period_s))
-        for other, period_s in worker_curve(case, _counts(case), rng)
+        forecast_of(case, other, _gain_of_workers(case, other, period_s))
+        for other, period_s in worker_curve(case, worker_counts(case), rng)
         if other != plan
     ]
     if plan.workers:
@@ -36,14 +36,14 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
         if plan.in_order and plan.workers > 1:
             variants.append(msgspec.structs.replace(plan, in_order=False))
         told += [
-            _forecast(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
+            forecast_of(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
             for other in variants
         ]
         told += _persistent(case)
     return tuple(told)
 
 
-def _counts(case: Case) -> list[int]:
+def worker_counts(case: Case) -> list[int]:
     """Worker counts worth asking about: up to what the demand could use, and twice the cores."""
     step_s = max(1e-6, case.stats.period_s.value * (1 - case.stats.wait_share.value))
     wanted = stage_s(case, "fetch") / step_s
@@ -90,10 +90,11 @@ def _persistent(case: Case) -> list[Forecast]:
     now = Estimate(value=epoch_s, low=0.95 * epoch_s, high=1.05 * epoch_s)
     then_s = max(1e-9, epoch_s - saved_s)
     then = Estimate(value=then_s, low=0.95 * then_s, high=1.05 * then_s)
-    return [_forecast(case, kept, divide(now, then))]
+    return [forecast_of(case, kept, divide(now, then))]
 
 
-def _forecast(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+def forecast_of(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+    """The gain of a plan as a forecast: never more than the device leaves, with its memory."""
     if case.stats.device_stall_share is not None and not plan.persistent:
         # What the device never waited for cannot be won: the model knows the host's waits only.
         gain = _at_most(gain, ceiling(case))
