@@ -194,7 +194,7 @@ class Observation:
             zero_ns=self._zero_ns,
             zero_unix_s=self._zero_unix_s,
         )
-        children.follow(process, orders, self._watch.undo)
+        children.wrap_target(process, children.Watched, orders, self._watch.undo)
 
     def _matters(self) -> "Recorder | None":
         """The loader that the consumer spends most time with."""

@@ -64,6 +64,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._recorder = recorder
         self._pass: Pass | None = None
         self._ended = False
+        self._exit_codes: dict[int, int | None] = {}
+        """Of the workers that have ended, by pid: torch's iterator shows them still."""
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -173,6 +175,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     @property
     def _workers(self) -> list[WorkerPid]:
+        ended = getattr(self._stream, "exit_codes", self._exit_codes)
+        if ended:
+            return [WorkerPid.ended(pid, code) for pid, code in ended.items()]
         return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
@@ -182,6 +187,7 @@ class EngineIterator(_BaseDataLoaderIter):
             return
         began_ns = self._clock()
         stream.close()
+        self._exit_codes = getattr(stream, "exit_codes", {})
         one = self.__dict__.get("_pass")
         if one is not None:
             one.epoch["shutdown_ns"] = self._clock() - began_ns
