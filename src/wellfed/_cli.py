@@ -25,6 +25,7 @@ __all__ = ["main"]
 ABSTAINED = 3
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
+DEEP_S = 60.0  # for all experiments together
 
 app = typer.Typer(
     help="Find out why training waits for data.",
@@ -67,6 +68,10 @@ def diagnose(
         int | None, typer.Option(min=1, help="Watch so many batches, within --seconds.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Let the script run to its end.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Then confirm the verdict by experiments on its loader."),
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
     ] = None,
@@ -79,9 +84,9 @@ def diagnose(
 
     limits = Limits(seconds=seconds, steps=steps, full=full)
     if _speaks():
-        _announce([target, *args], limits)
+        _announce([target, *args], limits, deep=deep)
     progress = Progress() if _speaks() else None
-    observation = Observation(limits, progress=progress, tell=_tell)
+    observation = Observation(limits, progress=progress, tell=_tell, keep_loaders=deep)
     ended = Ended()
     sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
     try:
@@ -91,7 +96,8 @@ def diagnose(
         _tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
+    again = _again(limits, module, command or [], deep=deep)
+    raise typer.Exit(_show(observation, again, json, ended, deep=deep))
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
@@ -135,21 +141,26 @@ def _target(
     return words[0], words[1:]
 
 
-def _announce(words: list[str], limits: "Limits") -> None:
+def _announce(words: list[str], limits: "Limits", *, deep: bool) -> None:
     """Say that the script really runs, and how it will end."""
     end = f"it will be stopped after at most {limits.seconds:g} s"
     if limits.steps is not None:
         end += f" or {limits.steps} batches"
     if limits.full:
         end = "it will run to its end"
+    if deep:
+        end += f", and experiments on a copy of its loader follow, for at most {DEEP_S:g} s"
     _tell(f"wellfed: running {' '.join(words)} for real (it trains, logs and saves); {end}.")
 
 
-def _again(limits: "Limits", module: str | None, script: list[str]) -> list[str]:
+def _again(
+    limits: "Limits", module: str | None, script: list[str], *, deep: bool = False
+) -> list[str]:
     """The command that would watch the same again; the report proposes a longer one by it."""
     options = [] if limits.seconds == SECONDS else ["--seconds", f"{limits.seconds:g}"]
     options += [] if limits.steps is None else ["--steps", str(limits.steps)]
     options += ["--full"] if limits.full else []
+    options += ["--deep"] if deep else []
     options += [] if module is None else ["-m", module]
     return ["wellfed", "diagnose", *options, *script]
 
@@ -163,11 +174,20 @@ def _check_writable(json: Path | None) -> None:
         raise UsageError(f"cannot write {json}. Give --json a file in a folder that you may write.")
 
 
-def _show(observation: "Observation", command: list[str], json: Path | None, ended: "Ended") -> int:
+def _show(
+    observation: "Observation",
+    command: list[str],
+    json: Path | None,
+    ended: "Ended",
+    *,
+    deep: bool,
+) -> int:
     """Print the card of what was seen, and say what to exit with."""
     failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
         report = observation.diagnose(command)
+        if deep and not failed and _speaks():
+            report = observation.confirm(report, budget_s=DEEP_S, tell=_tell_experiment)
     except NoVerdict:
         if failed:
             return _own_failure(ended)
@@ -186,6 +206,10 @@ def _show(observation: "Observation", command: list[str], json: Path | None, end
         _tell("wellfed: the script raised this while it was being stopped.")
     # A launcher kills all ranks when one of them fails: only the one that speaks may abstain.
     return ABSTAINED if report.verdict.abstains and _speaks() else 0
+
+
+def _tell_experiment(text: str) -> None:
+    _tell(f"wellfed: {text}.")
 
 
 def _own_failure(ended: "Ended") -> int:

@@ -61,6 +61,7 @@ class Observation:
         orders: children.Orders | None = None,
         stops: Stops = Stops.WITH_RANKS,
         tell: Callable[[str], None] | None = None,
+        keep_loaders: bool = False,
     ) -> None:
         """Prepare; nothing is touched until the `with` block is entered.
 
@@ -70,6 +71,7 @@ class Observation:
             orders: what the parent told, in a watched child; None in the process of the user.
             stops: in whose company the code inside may be ended.
             tell: shown a line where it cannot be ended.
+            keep_loaders: whether the loaders seen are kept alive for `confirm`.
         """
         self.ended_because = "finished"
         self._limits = limits
@@ -77,6 +79,8 @@ class Observation:
         self._orders = orders
         self._stops = stops
         self._tell = tell
+        self._loaders: dict[str, Any] | None = {} if keep_loaders else None
+        self._loader: Any = None
         self._folder = ""
         self._watch: Watch | None = None
         self._machine: Machine | None = None
@@ -159,6 +163,8 @@ class Observation:
     def _before_next(self, recorder: "Recorder") -> None:
         if not self.at_home:
             return
+        if self._loaders is not None:
+            self._loaders[recorder.name] = recorder.loader()
         matters = self._matters() or recorder
         self._show(matters)
         self._stopper.step(recorder, matters)
@@ -228,6 +234,7 @@ class Observation:
         from wellfed._attach.reporting import survey, with_ranks
 
         assert self._watch is not None
+        self._loader = (self._loaders or {}).get(matters.name)
         others = [one for one in self._watch.recorders.values() if one is not matters]
         trace = matters.trace(
             self._zero_ns,
@@ -260,6 +267,27 @@ class Observation:
         from wellfed._attach.reporting import judge
 
         return judge(*self._seen, self._machine, self._gauges, command)
+
+    def confirm(
+        self,
+        report: Report,
+        *,
+        step: Callable[[Any], object] | None = None,
+        budget_s: float,
+        tell: Callable[[str], None] | None = None,
+    ) -> Report:
+        """Put the judgement to the test by experiments on a copy of the loader that matters.
+
+        Args:
+            report: from `diagnose`, of an observation that keeps its loaders.
+            step: the training step, where the user handed it over; else the run's are replayed.
+            budget_s: seconds that the experiments may take.
+            tell: shown what is going on, a line at a time.
+        """
+        from wellfed._attach.experimenting import experiment
+
+        loader, self._loader, self._loaders = self._loader, None, None
+        return experiment(report, loader, step=step, budget_s=budget_s, tell=tell)
 
     def _nothing_seen(self) -> str:
         if self._watch is None:

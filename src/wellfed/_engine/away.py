@@ -31,7 +31,17 @@ from torch.utils.data._utils.worker import WorkerInfo
 from wellfed._engine.randomness import Draws
 from wellfed.job import Job
 
-__all__ = ["ASKED", "CHANGED", "DREW", "RAISED", "Asked", "Trial", "standing_reason", "why"]
+__all__ = [
+    "ASKED",
+    "CHANGED",
+    "DREW",
+    "RAISED",
+    "Asked",
+    "Trial",
+    "generators_in",
+    "standing_reason",
+    "why",
+]
 
 # Bits of what a trial found.
 DREW, ASKED, CHANGED, RAISED = 1, 2, 4, 8
@@ -92,6 +102,11 @@ def _modules_hold_generators() -> bool:
         if name.partition(".")[0] not in _WITHOUT_GENERATORS
         for held in list(getattr(module, "__dict__", {}).values())
     )
+
+
+def generators_in(root: Any) -> list[Any]:
+    """Random generators that `root` holds, as far as they are found."""
+    return [one for one in _below(root) if _is_generator(one)]
 
 
 def _is_generator(one: Any) -> bool:
