@@ -187,7 +187,7 @@ def _show(
     try:
         report = observation.diagnose(command)
         if deep and not failed and _speaks():
-            report = observation.confirm(report, budget_s=DEEP_S, tell=_tell_experiment)
+            report = observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
     except NoVerdict:
         if failed:
             return _own_failure(ended)

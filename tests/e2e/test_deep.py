@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from runs import SCRIPTS, diagnose
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 import wellfed
 from wellfed._attach import Limits, Observation, Stops
 from wellfed._engine.experiments.staged import spin as burn
 from wellfed.records import Measured, Proof, Report, Vetoed
-from wellfed.testing import BigTensors, CpuBurn, FileReads, Latency
+from wellfed.testing import BigTensors, CpuBurn, Latency
 
-BUDGET_S = 14.0
+BUDGET_S = 10.0
 
 
 def deep(loader: Any, step_s: float = 0.0, *, burns: bool = False, steps: int = 40) -> Report:
@@ -89,12 +90,21 @@ def test_the_gain_of_the_remedy_is_measured_beside_what_was_predicted() -> None:
     assert "not tested" in card
 
 
-def test_cold_files_are_told_from_warm_ones_only_where_the_run_read_from_storage(
-    tmp_path: Path,
-) -> None:
-    files = FileReads.plant(tmp_path, 64, 4096) if hasattr(FileReads, "plant") else None
-    if files is None:
-        pytest.skip("the planted dataset makes its files in another way")
+def test_a_script_is_experimented_on_after_it_was_stopped(tmp_path: Path) -> None:
+    ours = diagnose(tmp_path, "--deep", "--steps", "60", str(SCRIPTS / "planted.py"))
+
+    assert ours.code == 0, ours
+    assert ours.said == ""
+    assert ours.out.startswith("trains\n")
+    assert "experiments on a copy of its loader follow, for at most 60 s" in ours.told
+    assert "experiments on a copy of the loader, about" in ours.told
+    assert ours.report.verdict.name == "latency_bound"
+    proof = proof_of(ours.report)
+    assert proof.named == "waiting"
+    assert proof.period_s is not None
+    assert sum(seconds(proof).values()) == pytest.approx(proof.period_s.value, rel=1e-9)
+    assert "proof" in ours.out
+    assert "not tested" in ours.out
 
 
 # -- what is the user's stays as it was
@@ -203,7 +213,10 @@ def test_a_dataset_that_cannot_be_read_again_is_said_so() -> None:
     assert ("as_is", "ValueError: the archive is closed") in proof_of(after).untested
 
 
-def test_a_step_that_is_handed_over_runs_on_cached_batches_too() -> None:
+def test_a_step_that_is_handed_over_runs_on_cached_batches_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wellfed._api.DEEP_S", 8.0)
     seen: list[int] = []
 
     report = wellfed.diagnose(

@@ -19,19 +19,18 @@ from wellfed._engine.experiments.replay import Step
 from wellfed._engine.experiments.running import Climbed, climb, in_turn, said_by
 from wellfed._engine.experiments.staged import Init
 from wellfed._engine.experiments.twin import index_batches
-from wellfed._insight.estimate import divide, mean_estimate
-from wellfed._insight.experiments import (
-    Experiment,
+from wellfed._insight.deciding import (
     block_batches,
     decided,
     delay_decided,
     delay_share,
     factor_decided,
-    not_run,
     slope,
 )
+from wellfed._insight.estimate import difference, divide, mean_estimate
+from wellfed._insight.experiments import Experiment, not_run
 from wellfed._insight.proof import costs_of, name_of
-from wellfed._insight.supply import computes
+from wellfed._insight.supply import computes, stage_s
 from wellfed._probes.residency import drop_pages
 from wellfed.records import Case, Estimate, Measured, Plan, Proof, Trial
 
@@ -39,6 +38,9 @@ __all__ = ["Bench"]
 
 # Of the budget, for the ladder: what it names is what the other experiments are about.
 LADDER_SHARE = 0.6
+
+# Starts of an epoch that are timed.
+STARTS = 4
 
 
 class Bench:
@@ -139,6 +141,8 @@ class Bench:
                 outcome = self._shadow(course)
             elif one.kind == "delay":
                 outcome = self._delay(course, period, worker=one.name == "delay.worker")
+            elif one.kind == "start":
+                outcome = self._start(one)
             else:
                 outcome = self._factor(course, one)
         except OutOfTime:
@@ -187,7 +191,7 @@ class Bench:
         )
 
     def _factor(self, course: Course, one: Experiment) -> Measured:
-        other = self._course(one.plan or self._case.plan, 1.0, self._init(one.change))
+        other = self._course(one.plan, 1.0, self._init(one.change))
         try:
             before, after = in_turn(
                 lambda: self._as_is(course),
@@ -201,12 +205,28 @@ class Bench:
             seconds=new, against_s=old, effect=divide(old, new), batches=len(after.periods_s)
         )
 
+    def _start(self, one: Experiment) -> Measured:
+        """What an epoch gains by another start; workers that stay leave its first fetch alone."""
+        own, other = self._course(self._case.plan, 1.0), self._course(one.plan, 1.0)
+        stays = one.plan is not None and one.plan.persistent
+        fetch_s = stage_s(self._case, "fetch")
+        pairs = [(own.start_s(), fetch_s if stays else other.start_s()) for _ in range(STARTS)]
+        old, new = (mean_estimate(taken) for taken in zip(*pairs, strict=True))
+        epoch_s = self._case.stats.epoch_s or old.value
+        whole = Estimate(value=epoch_s, low=epoch_s, high=epoch_s)
+        return Measured(
+            seconds=new,
+            against_s=old,
+            effect=divide(whole, difference(whole, difference(old, new))),
+            batches=STARTS,
+        )
+
     # -- what they are made of ----------------------------------------------------------------
 
-    def _course(self, plan: Plan, share: float, init: Init | None = None) -> Course:
+    def _course(self, plan: Plan | None, share: float, init: Init | None = None) -> Course:
         return Course(
             self._loader,
-            plan,
+            plan if plan is not None else self._case.plan,
             self._indices,
             self._step,
             until_ns=self._until_ns(share),

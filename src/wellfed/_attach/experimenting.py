@@ -18,15 +18,9 @@ import numpy as np
 from wellfed._attach.bench import Bench
 from wellfed._engine.experiments.replay import HandedOver, Replay, Step
 from wellfed._engine.experiments.twin import untouched, why_not
+from wellfed._insight.deciding import replayed_steps
 from wellfed._insight.diagnose import build_case
-from wellfed._insight.experiments import (
-    Experiment,
-    beyond_ladder,
-    choose,
-    expected_s,
-    not_run,
-    replayed_steps,
-)
+from wellfed._insight.experiments import Experiment, beyond_ladder, choose, expected_s, not_run
 from wellfed._insight.proof import follow
 from wellfed.records import Case, Proof, Report
 
@@ -39,6 +33,7 @@ def experiment(
     *,
     step: Callable[[Any], object] | None = None,
     budget_s: float,
+    ended: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Report:
     """The report with its proof, and with the verdict that follows from it.
@@ -48,13 +43,14 @@ def experiment(
         loader: the loader that it is about; None if it is gone.
         step: the user's own step; without it the steps of the run are replayed.
         budget_s: seconds that the experiments may take.
+        ended: whether the user's program is over, so that its dataset may change.
         tell: shown what is going on, a line at a time.
     """
     rng = np.random.default_rng(0)
     case = build_case(report.machine, report.workload, report.trace, rng)
     if case is None:
         return report
-    chosen = choose(case, report.verdict, budget_s=budget_s, refused=why_not(loader))
+    chosen = choose(case, report.verdict, budget_s=budget_s, refused=why_not(loader), ended=ended)
     say = tell or (lambda _: None)
     say(_announcement(case, chosen, budget_s))
     began = time.perf_counter()
@@ -63,7 +59,10 @@ def experiment(
         bench = Bench(case, loader, _consumer(case, step), budget_s=budget_s, tell=say)
         with untouched(loader):
             proof = bench.run(
-                chosen, lambda seen: beyond_ladder(case, follow(case, report.verdict, seen)[0])
+                chosen,
+                lambda seen: beyond_ladder(
+                    case, follow(case, report.verdict, seen)[0], ended=ended
+                ),
             )
     spent_s = time.perf_counter() - began
     proof = msgspec.structs.replace(proof, spent_s=spent_s, budget_s=budget_s)

@@ -79,7 +79,7 @@ class Observation:
         self._orders = orders
         self._stops = stops
         self._tell = tell
-        self._loaders: dict[str, Any] | None = {} if keep_loaders else None
+        self._keep_loaders = keep_loaders
         self._loader: Any = None
         self._folder = ""
         self._watch: Watch | None = None
@@ -144,7 +144,11 @@ class Observation:
     def _install(self) -> None:
         from wellfed._engine.watch.loaders import Watch
 
-        self._watch = Watch(before_next=self._before_next, before_start=self._before_start)
+        self._watch = Watch(
+            before_next=self._before_next,
+            before_start=self._before_start,
+            keep_loaders=self._keep_loaders,
+        )
         self._watch.install()
 
     @property
@@ -163,8 +167,6 @@ class Observation:
     def _before_next(self, recorder: "Recorder") -> None:
         if not self.at_home:
             return
-        if self._loaders is not None:
-            self._loaders[recorder.name] = recorder.loader()
         matters = self._matters() or recorder
         self._show(matters)
         self._stopper.step(recorder, matters)
@@ -234,7 +236,7 @@ class Observation:
         from wellfed._attach.reporting import survey, with_ranks
 
         assert self._watch is not None
-        self._loader = (self._loaders or {}).get(matters.name)
+        self._loader = matters.loader() if self._keep_loaders else None
         others = [one for one in self._watch.recorders.values() if one is not matters]
         trace = matters.trace(
             self._zero_ns,
@@ -274,6 +276,7 @@ class Observation:
         *,
         step: Callable[[Any], object] | None = None,
         budget_s: float,
+        ended: bool = False,
         tell: Callable[[str], None] | None = None,
     ) -> Report:
         """Put the judgement to the test by experiments on a copy of the loader that matters.
@@ -282,12 +285,14 @@ class Observation:
             report: from `diagnose`, of an observation that keeps its loaders.
             step: the training step, where the user handed it over; else the run's are replayed.
             budget_s: seconds that the experiments may take.
+            ended: whether the watched program is over: samples may then be read in this process
+                where the loader had workers, which may change what its dataset keeps count of.
             tell: shown what is going on, a line at a time.
         """
         from wellfed._attach.experimenting import experiment
 
-        loader, self._loader, self._loaders = self._loader, None, None
-        return experiment(report, loader, step=step, budget_s=budget_s, tell=tell)
+        loader, self._loader = self._loader, None
+        return experiment(report, loader, step=step, budget_s=budget_s, ended=ended, tell=tell)
 
     def _nothing_seen(self) -> str:
         if self._watch is None:

@@ -13,55 +13,28 @@ from typing import NamedTuple
 
 import msgspec
 
-from wellfed._insight.estimate import difference, divide, mean_estimate, scale
-from wellfed._insight.steady import find_steady, step_ns
+from wellfed._insight.deciding import block_batches
 from wellfed._insight.supply import forecast, stage_s
-from wellfed.records import Case, Estimate, Failed, Outcome, Plan, Trace, Trial, Verdict, Vetoed
+from wellfed.records import Case, Failed, Outcome, Plan, Trial, Verdict, Vetoed
 from wellfed.records.amounts import duration, size
 from wellfed.records.proof import RUNGS
 
 __all__ = [
     "Experiment",
     "beyond_ladder",
-    "block_batches",
     "choose",
-    "decided",
-    "delay_decided",
-    "delay_share",
     "expected_s",
-    "factor_decided",
     "not_run",
-    "replayed_steps",
-    "slope",
 ]
 
 # A change that the model expects less of is not worth the seconds of trying it.
 WORTH_TRYING = 1.02
-
-# Longer blocks average more; shorter ones follow a machine whose speed drifts. Half a second is
-# some tens of scheduler periods, and a twentieth of the budget for one round of the ladder.
-BLOCK_S = 0.4
-LEAST_BATCHES = 12
-MOST_BATCHES = 120
-
-# A delay of 5 % leaves the pipeline what it was; noise may need more, up to a quarter.
-LEAST_DELAY_SHARE = 0.05
-MOST_DELAY_SHARE = 0.25
-
-# A stage sets the pace if more than half of what is added to it is added to the period.
-CRITICAL = 0.5
-
-# Two runs of the same settings differ by as much.
-NO_GAIN = 0.03
 
 # Remedies of the binding finding that are tried: the best and its rival.
 MOST_REMEDIES = 2
 
 # What a run may take of what is free: the rest is for the estimate's own error.
 MEMORY_SHARE = 0.8
-
-# Steps that are replayed before they repeat.
-MOST_STEPS = 512
 
 QUESTIONS: Mapping[str, str] = {
     "as_is": "the period as it is",
@@ -82,7 +55,7 @@ class Experiment(NamedTuple):
 
     name: str
     kind: str
-    """rung, shadow, delay or factor."""
+    """rung, factor, start, shadow or delay."""
     question: str
     plan: Plan | None = None
     """The plan to try; None for the loader's own."""
@@ -93,7 +66,7 @@ class Experiment(NamedTuple):
 
 
 def choose(
-    case: Case, verdict: Verdict, *, budget_s: float, refused: str = ""
+    case: Case, verdict: Verdict, *, budget_s: float, refused: str = "", ended: bool = False
 ) -> tuple[Experiment, ...]:
     """The experiments that this case calls for, in the order to run them.
 
@@ -102,17 +75,19 @@ def choose(
         verdict: what was made of it.
         budget_s: seconds that all of it may take.
         refused: why nothing can be run on a copy of this loader; "" if it can.
+        ended: whether the user's program is over, so that its dataset may change.
     """
-    found = [*_ladder(case), *beyond_ladder(case, verdict)]
+    found = [*_ladder(case), *beyond_ladder(case, verdict, ended=ended)]
     veto = refused or _veto(case, budget_s)
     return tuple(one._replace(veto=veto or one.veto) for one in found)
 
 
-def beyond_ladder(case: Case, verdict: Verdict) -> tuple[Experiment, ...]:
+def beyond_ladder(case: Case, verdict: Verdict, *, ended: bool) -> tuple[Experiment, ...]:
     """All but the ladder: they depend on the verdict, which the ladder may change."""
     return (
-        *_remedies(case, verdict),
+        *_remedies(case, verdict, ended),
         *_in_workers(case, verdict),
+        *_starts(case, verdict),
         _SHADOW,
         *_delays(case),
         *_settings(case, verdict),
@@ -159,15 +134,26 @@ def _delays(case: Case) -> list[Experiment]:
     ]
 
 
-def _remedies(case: Case, verdict: Verdict) -> list[Experiment]:
+def _remedies(case: Case, verdict: Verdict, ended: bool) -> list[Experiment]:
     """The plans that the binding finding proposes."""
     bound = verdict.findings[0] if verdict.findings else None
-    named = [
-        Experiment(one.change, "factor", f"what {one.change} gains", plan=one.plan)
-        for one in (bound.remedies if bound is not None else ())
-        if one.plan is not None and one.plan.persistent == case.plan.persistent
-    ]
-    return named[:MOST_REMEDIES]
+    found = []
+    for one in bound.remedies if bound is not None else ():
+        if one.plan is None or (one.plan.persistent and not case.plan.persistent):
+            continue  # that changes the start of epochs only
+        moves = case.plan.workers and not one.plan.workers
+        harmless = ended or case.workload.in_memory
+        veto = "your own process would read samples, which may change the dataset"
+        found.append(
+            Experiment(
+                one.change,
+                "factor",
+                f"what {one.change} gains",
+                plan=one.plan,
+                veto=veto if moves and not harmless else "",
+            )
+        )
+    return found[:MOST_REMEDIES]
 
 
 def _settings(case: Case, verdict: Verdict) -> list[Experiment]:
@@ -229,15 +215,28 @@ def _in_workers(case: Case, verdict: Verdict) -> list[Experiment]:
     ]
 
 
+def _starts(case: Case, verdict: Verdict) -> list[Experiment]:
+    """Other ways to start an epoch's workers, where starting them is what costs."""
+    plan = case.plan
+    if not plan.workers or plan.persistent:
+        return []
+    names = {one.name for one in verdict.findings}
+    veto = "" if names & {"startup_respawn", "startup_pickle"} else "nothing points to it"
+    if not veto and case.stats.epoch_s is None:
+        veto = "no epoch was seen whole"
+    replace = msgspec.structs.replace
+    found = [("persistent_workers=True", replace(plan, persistent=True))]
+    if plan.start_method == "spawn":
+        found.append(
+            ('multiprocessing_context="forkserver"', replace(plan, start_method="forkserver"))
+        )
+    return [
+        Experiment(change, "start", f"what {change} gains", plan=other, veto=veto)
+        for change, other in found
+    ]
+
+
 # -- what it costs ---------------------------------------------------------------------------------
-
-
-def block_batches(case: Case) -> int:
-    """Batches that are timed at a stretch: whole turns of the workers, about half a second."""
-    wanted = math.ceil(BLOCK_S / max(1e-6, case.stats.period_s.value))
-    batches = min(MOST_BATCHES, max(LEAST_BATCHES, wanted))
-    workers = max(1, case.plan.workers)
-    return math.ceil(batches / workers) * workers
 
 
 def expected_s(case: Case, experiments: Sequence[Experiment], budget_s: float) -> float:
@@ -281,65 +280,6 @@ def _free_bytes(case: Case) -> float | None:
         free.append(float(max(0, limit - used)))
     least = min(free)
     return None if math.isinf(least) else least
-
-
-# -- while it runs ---------------------------------------------------------------------------------
-
-
-def decided(readings: Mapping[str, Sequence[float]]) -> bool:
-    """Whether more rounds of the ladder would not change what it says.
-
-    Each step down is known to a twentieth of the period, or is clearly apart from its rivals.
-    """
-    if "as_is" not in readings or "cached" not in readings:
-        return False
-    rungs = [mean_estimate(values) for values in readings.values()]
-    period_s = rungs[0].value
-    widest = max((one.high - one.low) / 2 for one in rungs)
-    return widest <= 0.025 * period_s
-
-
-def delay_share(period: Estimate) -> float:
-    """Which part of the period to add, so that its effect stands out of the noise."""
-    # Four half-widths: the difference of two such means is then known to about a third of it.
-    return min(MOST_DELAY_SHARE, max(LEAST_DELAY_SHARE, 4 * period.spread))
-
-
-def slope(base: Sequence[float], delayed: Sequence[float], added_s: float) -> Estimate:
-    """The share of an added delay by which the period became longer."""
-    return scale(difference(mean_estimate(delayed), mean_estimate(base)), 1 / added_s)
-
-
-def delay_decided(base: Sequence[float], delayed: Sequence[float], added_s: float) -> bool:
-    """Whether a delay clearly shows, or clearly does not."""
-    shown = slope(base, delayed, added_s)
-    return shown.low > CRITICAL or shown.high < CRITICAL
-
-
-def factor_decided(base: Sequence[float], changed: Sequence[float]) -> bool:
-    """Whether a change clearly gains, clearly gains nothing, or is known within 3 %."""
-    old, new = mean_estimate(base), mean_estimate(changed)
-    if not new.value:
-        return True
-    gain = divide(old, new)
-    return gain.low > 1 + 2 * NO_GAIN or gain.high < 1 + NO_GAIN or gain.spread < NO_GAIN
-
-
-def replayed_steps(trace: Trace) -> tuple[tuple[float, float], ...]:
-    """The run's own steps, in their order: seconds that waited, and CPU seconds.
-
-    More than one core at a time is replayed as one: the step takes as long, and leaves the others
-    to the workers.
-    """
-    steady = find_steady(trace)
-    steps = []
-    for before, span in zip(steady.before, steady.spans, strict=True):
-        took_s = step_ns(before, span) / 1e9
-        cpu_s = took_s
-        if span.asked_cpu_ns >= 0 and before.got_cpu_ns >= 0:
-            cpu_s = min(took_s, max(0, span.asked_cpu_ns - before.got_cpu_ns) / 1e9)
-        steps.append((took_s - cpu_s, cpu_s))
-    return tuple(steps[:MOST_STEPS])
 
 
 def not_run(one: Experiment, why: str = "", *, failed: bool = False) -> Trial:

@@ -243,7 +243,7 @@ def _measured(finding: Finding, place: int, trials: Sequence[Trial]) -> Remedy:
     remedy = finding.remedies[place]
     proving = PROVEN_BY_FACTOR.get(finding.name) if place == 0 else None
     for trial in trials:
-        if trial.kind != "factor" or not isinstance(trial.outcome, Measured):
+        if trial.kind not in ("factor", "start") or not isinstance(trial.outcome, Measured):
             continue
         same = remedy.plan is not None and trial.plan == remedy.plan
         if (same or trial.name == proving) and trial.outcome.effect is not None:

@@ -73,7 +73,7 @@ def _answer(trial: Trial) -> Row | None:
         return None
     effect = outcome.effect
     between = f"{change(effect.low)} to {change(effect.high)}"
-    if trial.kind == "factor":
+    if trial.kind in ("factor", "start"):
         return Row(label=trial.name, amount=change(effect.value), text=f"measured, {between}")
     if trial.kind == "shadow":
         return Row(

@@ -26,9 +26,9 @@ class Measured(Record, frozen=True, kw_only=True, tag="measured"):
     against_s: Estimate | None = None
     """Seconds per batch of what it was run in turn with; None for a rung of the ladder."""
     effect: Estimate | None = None
-    """The answer: of a factor, new speed over old; of a delay, the share of it that the step
-    became longer by, where 1 is a stage that sets the pace and 0 one that is hidden; of the
-    shadow run, the step beside working workers over the step alone."""
+    """The answer: of a factor, new speed over old; of a start, the same over whole epochs; of a
+    delay, the share of it that the step became longer by, where 1 is a stage that sets the pace and
+    0 one that is hidden; of the shadow run, the step beside working workers over the step alone."""
 
 
 class Failed(Record, frozen=True, kw_only=True, tag="failed"):
@@ -54,7 +54,7 @@ class Trial(Record, frozen=True, kw_only=True):
     name: str
     """A rung of the ladder, "shadow", "delay.worker", "delay.trainer" or the changed setting."""
     kind: str
-    """rung, shadow, delay or factor."""
+    """rung, factor, start, shadow or delay."""
     question: str
     """What it asks, in a few words."""
     plan: Plan | None = None

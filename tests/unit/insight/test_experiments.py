@@ -8,27 +8,25 @@ import numpy as np
 import pytest
 from insight_traces import case_of, trace_of
 
-from wellfed._insight.diagnose import build_case, judge
-from wellfed._insight.experiments import (
-    Experiment,
+from wellfed._insight.deciding import (
     block_batches,
-    choose,
     decided,
     delay_decided,
     delay_share,
-    expected_s,
     factor_decided,
     replayed_steps,
     slope,
 )
-from wellfed.records import Case, Estimate, Fact, Forecast, Plan, load
+from wellfed._insight.diagnose import build_case, judge
+from wellfed._insight.experiments import Experiment, choose, expected_s
+from wellfed.records import Case, Estimate, Fact, Forecast, Plan, Report, load
 
 TRACES = Path(__file__).parents[2] / "golden" / "traces"
 TWO = Plan(workers=2, prefetch=2, start_method="fork")
 
 
 def recorded(name: str) -> Case:
-    report = load(TRACES / f"{name}.json.gz")
+    report: Report = load(TRACES / f"{name}.json.gz")
     case = build_case(report.machine, report.workload, report.trace, np.random.default_rng(0))
     assert case is not None
     return case

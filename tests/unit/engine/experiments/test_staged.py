@@ -126,16 +126,15 @@ class Remember:
     def __call__(self, worker: int) -> None:
         info = get_worker_info()
         assert info is not None
-        info.dataset.reads = 1000
+        dataset: Any = info.dataset
+        dataset.reads = 1000
 
 
 def test_user_code_in_a_worker_sees_the_users_dataset() -> None:
+    counting: Any = Counting()
+    asks: Any = [Ask("as_is", 0)]
     loader: Any = DataLoader(
-        Counting(),
-        sampler=[Ask("as_is", 0)],  # type: ignore[arg-type]
-        batch_size=None,
-        num_workers=1,
-        worker_init_fn=Init(Remember()),
+        counting, sampler=asks, batch_size=None, num_workers=1, worker_init_fn=Init(Remember())
     )
 
     (batch,) = list(loader)

@@ -50,7 +50,7 @@ def test_the_sampler_is_copied_and_the_original_stays_where_it_was() -> None:
 def test_a_copied_generator_gives_what_the_loader_would_have_given() -> None:
     generator = torch.Generator().manual_seed(3)
     sampler = RandomSampler(NUMBERS, generator=generator)
-    loader = DataLoader(NUMBERS, batch_sampler=BatchSampler(sampler, 4, drop_last=False))
+    loader: Any = DataLoader(NUMBERS, batch_sampler=BatchSampler(sampler, 4, drop_last=False))
 
     batches = index_batches(loader)
 
@@ -82,7 +82,7 @@ def test_global_generators_are_put_back() -> None:
     assert before == after
 
 
-class Drawing(Dataset[int]):
+class Drawing(Dataset[float]):
     """Holds generators of every kind, one of them in its transform."""
 
     def __init__(self) -> None:
