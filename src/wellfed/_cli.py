@@ -208,6 +208,15 @@ def _show(
     return ABSTAINED if report.verdict.abstains and _speaks() else 0
 
 
+def _confirm(observation: "Observation", report: "Report") -> "Report":
+    """The report after experiments; after Ctrl-C, as it was."""
+    try:
+        return observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
+    except KeyboardInterrupt:
+        _tell("wellfed: experiments interrupted; this is what watching showed.")
+        return report
+
+
 def _tell_experiment(text: str) -> None:
     _tell(f"wellfed: {text}.")
 

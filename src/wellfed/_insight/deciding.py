@@ -1,4 +1,4 @@
-"""While experiments run: how long a stretch is, how large a delay, and when enough is known. Pure."""
+"""While experiments run: how long a stretch is, how large a delay, when enough is known. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence

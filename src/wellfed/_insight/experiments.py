@@ -1,4 +1,4 @@
-"""Which confirming experiments a case calls for, what each costs, and when enough is known. Pure.
+"""Which confirming experiments a case calls for, and what they will cost. Pure.
 
     Case, Verdict ─ choose ─► Experiment, ... ─ (run elsewhere) ─► readings ─ prove ─► Proof
 

@@ -28,7 +28,7 @@ from wellfed.records import (
 )
 from wellfed.records.amounts import duration
 
-__all__ = ["costs_of", "follow", "name_of"]
+__all__ = ["costs_of", "follow", "is_clear", "name_of"]
 
 # What a rung no longer has that the one above it had.
 PARTS: Mapping[str, str] = {
@@ -90,6 +90,9 @@ FAITHFUL = (0.75, 1.33)
 # A second cost of four fifths of the first is as good a name for the run.
 ALONE = 0.8
 
+# Lines known to a twentieth of the period are as good as people read them.
+CLEAR = 0.05
+
 CONFIRMED = 0.9
 """The least confidence of a verdict that the experiments agree with."""
 
@@ -139,6 +142,21 @@ def name_of(period_s: Estimate, costs: Sequence[Cost]) -> str:
     if first.seconds.low <= 0 or rivals:
         return ""
     return first.name
+
+
+def is_clear(readings: Mapping[str, Sequence[float]]) -> bool:
+    """Whether one cost stands out so far that closer readings would name no other."""
+    if "cached" not in readings:
+        return False
+    period, costs = costs_of(readings)
+    named = name_of(period, costs)
+    if not named:
+        return False
+    widest = max((one.seconds.high - one.seconds.low) / 2 for one in costs)
+    first = next(one.seconds for one in costs if one.name == named)
+    others = [one.seconds.high for one in costs[:-1] if one.name != named]
+    apart = named == "step" or all(high < ALONE * first.low for high in others)
+    return apart and widest <= CLEAR * period.value
 
 
 def follow(case: Case, verdict: Verdict, proof: Proof) -> tuple[Verdict, Proof]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from insight_traces import case_of, trace_of
 
-from wellfed._insight.proof import costs_of, follow, name_of
+from wellfed._insight.proof import costs_of, follow, is_clear, name_of
 from wellfed.records import (
     Case,
     Estimate,
@@ -96,6 +96,28 @@ def test_the_lines_add_up_to_the_period(name: str) -> None:
 
 def test_two_costs_of_one_size_are_not_told_apart() -> None:
     assert proof(100, 99, 70, 42, 40, 35, 30).named == ""
+
+
+@pytest.mark.parametrize(
+    ("ladder", "clear"),
+    [
+        (LADDERS["waiting"], True),
+        (LADDERS["step"], True),
+        ((100, 99, 70, 42, 40, 35, 30), False),
+    ],
+)
+def test_one_cost_is_clear_where_no_other_comes_near(
+    ladder: tuple[float, ...], clear: bool
+) -> None:
+    assert is_clear(readings(*ladder)) is clear
+
+
+def test_noise_is_not_clear() -> None:
+    noisy = {
+        rung: around(ms / 1e3, 0.9, 6) for rung, ms in zip(RUNGS, LADDERS["waiting"], strict=True)
+    }
+
+    assert not is_clear(noisy)
 
 
 def test_rungs_that_do_not_exist_leave_no_line() -> None:

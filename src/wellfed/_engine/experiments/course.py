@@ -2,7 +2,7 @@
 
     turn_to(stage) ─► drop what is in flight ─► time so many batches
 
-A stage without a loader ("cached") leaves the workers alone: they fill their queues and sleep.
+A stage without a loader ("cached") begins once the workers have nothing left to do.
 
 Guarantees
 - every wait has a bound: a batch that takes longer than the loader's time-out raises;
@@ -111,13 +111,21 @@ class Course:
         Raises:
             OutOfTime: the time is over.
         """
-        made = "as_is" if stage == "shadow" else stage
-        self._asks.turn_to(Ask(made, None, delay_s, computes), place)
-        if stage != "cached":
+        if stage == "cached":
+            self._idle()
+        else:
+            made = "as_is" if stage == "shadow" else stage
+            self._asks.turn_to(Ask(made, None, delay_s, computes), place)
             for _ in range(self.in_flight):
                 self._beat(stage, then_s, computes)
         beats = [self._beat(stage, then_s, computes) for _ in range(batches)]
         return Beats(tuple(period for period, _ in beats), tuple(step for _, step in beats))
+
+    def _idle(self) -> None:
+        """Leave the workers nothing to do: what is in flight is made, and queues fill at once."""
+        self._asks.turn_to(Ask("tiny", None))
+        for _ in range(self.in_flight if self.plan.workers else 0):
+            self._next()
 
     def _beat(self, stage: str, then_s: float, computes: bool) -> tuple[float, float]:
         began = self._clock()
