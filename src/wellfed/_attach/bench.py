@@ -28,16 +28,19 @@ from wellfed._insight.deciding import (
     slope,
 )
 from wellfed._insight.estimate import difference, divide, mean_estimate
-from wellfed._insight.experiments import Experiment, not_run
+from wellfed._insight.experiments import Experiment, not_run, starting_s
 from wellfed._insight.proof import costs_of, is_clear, name_of
 from wellfed._insight.supply import computes, stage_s
 from wellfed._probes.residency import drop_pages
 from wellfed.records import Case, Estimate, Measured, Plan, Proof, Trial
+from wellfed.records.amounts import duration
 
 __all__ = ["Bench"]
 
 # Of the budget, for the ladder: what it names is what the other experiments are about.
 LADDER_SHARE = 0.6
+
+OUT_OF_TIME = "the time for experiments was over"
 
 # Starts of an epoch that are timed.
 STARTS = 4
@@ -71,6 +74,7 @@ class Bench:
         self._step = step
         self._tell = tell
         self._batches = block_batches(case)
+        self._clock = clock
         self._began_ns = clock()
         self._budget_ns = round(budget_s * 1e9)
         self._indices: list[Any] = []
@@ -133,8 +137,9 @@ class Bench:
     # -- the others ---------------------------------------------------------------------------
 
     def _one(self, one: Experiment, course: Course, period: Estimate) -> Trial:
-        if one.veto:
-            return not_run(one)
+        late = "" if one.veto else self._too_late(one)
+        if one.veto or late:
+            return not_run(one, late)
         self._tell(one.question)
         try:
             if one.kind == "shadow":
@@ -146,13 +151,24 @@ class Bench:
             else:
                 outcome = self._factor(course, one)
         except OutOfTime:
-            return not_run(one, "the time for experiments was over")
+            return not_run(one, OUT_OF_TIME)
         except Exception as error:
             course.close()
             return not_run(one, said_by(error), failed=True)
         return Trial(
             name=one.name, kind=one.kind, question=one.question, plan=one.plan, outcome=outcome
         )
+
+    def _too_late(self, one: Experiment) -> str:
+        """Why there is no time left for it; "" if there is. Starting workers cannot be cut short."""
+        left_s = (self._until_ns(1.0) - self._clock()) / 1e9
+        if left_s <= 0:
+            return OUT_OF_TIME
+        own = one.kind in ("factor", "start")
+        start_s = starting_s(self._case, one.plan) if own else 0.0
+        if start_s > left_s:
+            return f"starting its workers takes {duration(start_s)}, and {duration(left_s)} is left"
+        return ""
 
     def _shadow(self, course: Course) -> Measured:
         beside, alone = in_turn(
@@ -258,7 +274,7 @@ def _rung(one: Experiment, climbed: Climbed) -> Trial:
     beats = climbed.beats.get(one.name)
     if beats is None:
         why = climbed.failed.get(one.name, "")
-        late = "" if why or one.veto else "the time for experiments was over"
+        late = "" if why or one.veto else OUT_OF_TIME
         return not_run(one, why or late, failed=bool(why))
     outcome = Measured(seconds=mean_estimate(beats.periods_s), batches=len(beats.periods_s))
     return Trial(name=one.name, kind=one.kind, question=one.question, outcome=outcome)

@@ -25,6 +25,7 @@ __all__ = [
     "choose",
     "expected_s",
     "not_run",
+    "starting_s",
 ]
 
 # A change that the model expects less of is not worth the seconds of trying it.
@@ -32,6 +33,13 @@ WORTH_TRYING = 1.02
 
 # Remedies of the binding finding that are tried: the best and its rival.
 MOST_REMEDIES = 2
+
+# A shorter step is mostly the clock's own error.
+LEAST_STEP_SHARE = 0.02
+
+# Seconds to start a worker where the run did not show it: a fork, or an interpreter with torch.
+FORK_S = 0.05
+SPAWN_S = 4.0
 
 # What a run may take of what is free: the rest is for the estimate's own error.
 MEMORY_SHARE = 0.8
@@ -88,7 +96,7 @@ def beyond_ladder(case: Case, verdict: Verdict, *, ended: bool) -> tuple[Experim
         *_remedies(case, verdict, ended),
         *_in_workers(case, verdict),
         *_starts(case, verdict),
-        _SHADOW,
+        _shadow(case),
         *_delays(case),
         *_settings(case, verdict),
     )
@@ -123,7 +131,10 @@ def _reads_files(case: Case) -> bool:
     return bool(case.workload.sources) or bool(case.stats.read_bytes_per_batch)
 
 
-_SHADOW = Experiment("shadow", "shadow", QUESTIONS["shadow"])
+def _shadow(case: Case) -> Experiment:
+    short = stage_s(case, "step") < LEAST_STEP_SHARE * case.stats.period_s.value
+    veto = "the step is too short to be slowed" if short else ""
+    return Experiment("shadow", "shadow", QUESTIONS["shadow"], veto=veto)
 
 
 def _delays(case: Case) -> list[Experiment]:
@@ -246,7 +257,7 @@ def expected_s(case: Case, experiments: Sequence[Experiment], budget_s: float) -
     # A delay and a factor each take four blocks, of the period as it is at worst.
     blocks = 4 * sum(one.kind != "rung" and not one.veto for one in experiments)
     others_s = blocks * _block_s(case, case.stats.period_s.value)
-    return min(budget_s, _start_s(case) + 2 * _round_s(case) + others_s)
+    return min(budget_s, starting_s(case) + 2 * _round_s(case) + others_s)
 
 
 def _round_s(case: Case) -> float:
@@ -259,9 +270,14 @@ def _block_s(case: Case, period_s: float) -> float:
     return (case.plan.depth + case.plan.workers + block_batches(case)) * period_s
 
 
-def _start_s(case: Case) -> float:
+def starting_s(case: Case, plan: Plan | None = None) -> float:
+    """Seconds to start the workers of a plan, each as long as one of the run took."""
+    ran, plan = case.plan, plan or case.plan
     seen = case.stats.startup_s
-    return seen.value if seen is not None else 0.1 * case.plan.workers
+    each_s = FORK_S if plan.start_method == "fork" else SPAWN_S
+    if seen is not None and ran.workers and ran.start_method == plan.start_method:
+        each_s = seen.value / ran.workers
+    return each_s * plan.workers
 
 
 def _memory_bytes(case: Case) -> float:

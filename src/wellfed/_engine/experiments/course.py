@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from wellfed._engine.experiments.replay import Step
-from wellfed._engine.experiments.staged import Ask, Init, Staged, spin
+from wellfed._engine.experiments.staged import Ask, Init, Staged, rest, spin
 from wellfed._engine.experiments.twin import Asks, build
 from wellfed.records import Plan
 
@@ -135,7 +135,7 @@ class Course:
         got = self._clock()
         self._step(None if stage in _WITHOUT_BATCH else batch)
         if then_s:
-            (spin if computes else time.sleep)(then_s)
+            (spin if computes else rest)(then_s)
         ended = self._clock()
         return (ended - began) / 1e9, (ended - got) / 1e9
 

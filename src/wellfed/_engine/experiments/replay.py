@@ -4,18 +4,14 @@ A script's model is never run by us. Its steps were timed, with the CPU they use
 computes for as long as they computed and sleeps for as long as they waited (for a device).
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from wellfed._engine.experiments.staged import spin
+from wellfed._engine.experiments.staged import rest, spin
 from wellfed._engine.watch.content import look
 
 __all__ = ["HandedOver", "Replay", "Step"]
-
-# A sleep ends about so much late with the kernel's usual timer slack.
-SLACK_S = 60e-6
 
 # Cached batches take turns, so that the step does not find its input in a core's cache.
 MOST_BATCHES = 10
@@ -51,8 +47,7 @@ class Replay:
         self._turn += 1
         if cpu_s > 0:
             spin(cpu_s)
-        if off_s > SLACK_S:
-            time.sleep(off_s - SLACK_S)
+        rest(off_s)
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -13,8 +13,12 @@ from wellfed._engine.experiments.course import Beats, Course, OutOfTime
 
 __all__ = ["Climbed", "climb", "in_turn", "said_by"]
 
-Forget = Callable[[Sequence[str]], object]
-"""Asks the kernel to drop these files from the page cache."""
+Forget = Callable[[Sequence[str]], tuple[float, float] | None]
+"""Asks the kernel to drop files from the page cache; says which share was there before and after,
+or nothing where that cannot be known."""
+
+# With more than this still cached, a run as is is not as cold as the one it stands for.
+MOST_CACHED_SHARE = 0.5
 
 # Rounds beyond these narrow an interval by less than a fifteenth each.
 MOST_ROUNDS = 8
@@ -67,6 +71,8 @@ def climb(
                 break
     except OutOfTime:
         pass
+    if places.cached_share > MOST_CACHED_SHARE and seen.beats.pop("warm", None):
+        seen.failed["warm"] = f"the page cache kept {places.cached_share:.0%} of the files"
     seen.unread = places.unread
     ordered = [rung for rung in rungs if rung in seen.beats]
     seen.beats = {rung: seen.beats[rung] for rung in ordered}
@@ -105,6 +111,8 @@ class _Places:
         self._forget = forget
         self._files: tuple[str, ...] = ()
         self._as_is = -self._span
+        self.cached_share = 0.0
+        """The largest share of the files that stayed in the page cache."""
 
     def note(self) -> tuple[str, ...]:
         """Find out which files a stretch opens, by reading it once."""
@@ -121,7 +129,8 @@ class _Places:
         if rung == "as_is":
             if self._files and self._forget is not None:
                 self._as_is = 0
-                self._forget(self._files)
+                _, after = self._forget(self._files) or (0.0, 0.0)
+                self.cached_share = max(self.cached_share, after)
             else:
                 self._as_is += self._span
         return max(0, self._as_is) if rung in ("as_is", "warm") else None

@@ -34,7 +34,7 @@ from wellfed._engine.watch.content import look
 from wellfed._engine.watch.counters import Counters, Reading
 from wellfed._engine.watch.opened_files import OpenedFiles
 
-__all__ = ["Ask", "Init", "Staged", "spin"]
+__all__ = ["Ask", "Init", "Staged", "rest", "spin"]
 
 # Batches whose samples each process keeps. Fewer would be served from its caches alone.
 MOST_KEPT = 10
@@ -44,6 +44,9 @@ MOST_WAITS = 256
 
 # Files whose pages may be dropped; beyond them a cold run is colder in part only.
 MOST_FILES = 16_384
+
+# A sleep ends about so much late with the kernel's usual timer slack.
+SLACK_S = 60e-6
 
 # Hashing blocks of more than 2 KiB lets go of the GIL, as torch's kernels do; 16 KiB take 10 µs.
 _BLOCK = b"\0" * 16_384
@@ -68,6 +71,12 @@ def spin(seconds: float) -> None:
         hashlib.sha256(_BLOCK)
 
 
+def rest(seconds: float) -> None:
+    """Sleep so long, less the lateness with which a sleep ends."""
+    if seconds > SLACK_S:
+        time.sleep(seconds - SLACK_S)
+
+
 class Staged:
     """Stands in for a map-style dataset; indexed with an `Ask`, returns the batch."""
 
@@ -81,6 +90,7 @@ class Staged:
         self._kept: deque[Any] = deque(maxlen=MOST_KEPT)
         self._kept_bytes = 0
         self._waits_s: deque[float] = deque(maxlen=MOST_WAITS)
+        self._warm = False
         self._turn = 0
         self._counters: Counters | None = None
         self._opened: OpenedFiles | None = None
@@ -95,7 +105,7 @@ class Staged:
 
     def __getitem__(self, ask: Ask) -> Any:
         if ask.delay_s:
-            (spin if ask.computes else time.sleep)(ask.delay_s)
+            (spin if ask.computes else rest)(ask.delay_s)
         if ask.stage == "tiny":
             return torch.zeros(1)
         if ask.stage == "files":
@@ -106,18 +116,23 @@ class Staged:
 
     def _samples(self, ask: Ask) -> Any:
         if ask.stage in ("as_is", "warm") or not self._kept:
-            return self._read(ask.index)
+            return self._read(ask)
         self._turn += 1
         if ask.stage == "waits" and self._waits_s:
-            time.sleep(self._waits_s[self._turn % len(self._waits_s)])
+            rest(self._waits_s[self._turn % len(self._waits_s)])
         return _again(self._kept[self._turn % len(self._kept)])
 
-    def _read(self, index: Any) -> Any:
+    def _read(self, ask: Ask) -> Any:
         before, began_ns = self._reading(), time.perf_counter_ns()
-        samples = self._fetch(index)
+        samples = self._fetch(ask.index)
         took_ns = time.perf_counter_ns() - began_ns
-        self._waits_s.append(_waited_ns(before, self._reading(), took_ns) / 1e9)
         self._keep(samples)
+        if ask.stage == "warm" and not self._warm:
+            self._warm = True
+            self._waits_s.clear()
+        # The rung below warm ones waits as warm reads do: not for storage.
+        if ask.stage == "warm" or not self._warm:
+            self._waits_s.append(_waited_ns(before, self._reading(), took_ns) / 1e9)
         return samples
 
     def _fetch(self, index: Any) -> Any:

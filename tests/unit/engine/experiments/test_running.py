@@ -74,13 +74,27 @@ def test_as_is_reads_what_nobody_read_and_warm_the_same_again(tmp_path: Path) ->
 def test_where_storage_was_read_the_same_files_are_forgotten_before_each(tmp_path: Path) -> None:
     dataset = Files(tmp_path)
     forgotten: list[Sequence[str]] = []
+
+    def forget(files: Sequence[str]) -> tuple[float, float]:
+        forgotten.append(files)
+        return 1.0, 0.0
+
     one = course(DataLoader(dataset, batch_size=1))
 
-    climbed = climb(one, ("as_is", "warm"), 3, enough=lambda _: True, forget=forgotten.append)
+    climbed = climb(one, ("as_is", "warm"), 3, enough=lambda _: True, forget=forget)
 
     assert len(forgotten) == 2
     assert set(climbed.files) == set(forgotten[0]) >= {str(tmp_path / str(n)) for n in range(5)}
     assert max(dataset.read) <= 6
+
+
+def test_files_that_stay_cached_are_told_and_prove_nothing(tmp_path: Path) -> None:
+    one = course(DataLoader(Files(tmp_path), batch_size=1))
+
+    climbed = climb(one, RUNGS, 3, enough=lambda _: True, forget=lambda _: (1.0, 0.9))
+
+    assert climbed.failed == {"warm": "the page cache kept 90% of the files"}
+    assert list(climbed.beats) == ["as_is", "memoised", "cached"]
 
 
 def test_a_rung_that_raises_is_left_out_and_the_others_go_on() -> None:

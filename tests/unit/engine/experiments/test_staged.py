@@ -65,6 +65,14 @@ def test_from_memory_nothing_is_read_and_the_batch_is_whole(stage: str) -> None:
     assert torch.equal(first, again)
 
 
+def test_waits_are_those_of_warm_reads_once_there_are_some() -> None:
+    one = staged(Numbers())
+    for stage, waits in (("as_is", 1), ("as_is", 2), ("warm", 1), ("as_is", 1), ("warm", 2)):
+        one[Ask(stage, [1])]
+
+        assert len(one._waits_s) == waits
+
+
 @pytest.mark.parametrize("stage", ["collated", "tiny"])
 def test_a_tiny_batch_stands_for_the_one_not_handed_over(stage: str) -> None:
     collated: list[Any] = []
