@@ -160,7 +160,7 @@ class Bench:
         )
 
     def _too_late(self, one: Experiment) -> str:
-        """Why there is no time left for it; "" if there is. Starting workers cannot be cut short."""
+        """Why there is no time left for it; "" if there is. A start cannot be cut short."""
         left_s = (self._until_ns(1.0) - self._clock()) / 1e9
         if left_s <= 0:
             return OUT_OF_TIME

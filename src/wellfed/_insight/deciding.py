@@ -60,8 +60,9 @@ def decided(readings: Mapping[str, Sequence[float]]) -> bool:
 
 def delay_share(period: Estimate) -> float:
     """Which part of the period to add, so that its effect stands out of the noise."""
-    # Four half-widths: the difference of two such means is then known to about a third of it.
-    return min(MOST_DELAY_SHARE, max(LEAST_DELAY_SHARE, 4 * period.spread))
+    # Eight half-widths: the difference of two such means is then known to about a fifth of it, and
+    # to a half where the machine is as much noisier as it often is a minute later.
+    return min(MOST_DELAY_SHARE, max(LEAST_DELAY_SHARE, 8 * period.spread))
 
 
 def slope(base: Sequence[float], delayed: Sequence[float], added_s: float) -> Estimate:

@@ -18,7 +18,7 @@ from wellfed._insight.deciding import (
     slope,
 )
 from wellfed._insight.diagnose import build_case, judge
-from wellfed._insight.experiments import Experiment, choose, expected_s
+from wellfed._insight.experiments import Experiment, choose, expected_s, starting_s
 from wellfed.records import Case, Estimate, Fact, Forecast, Plan, Report, load
 
 TRACES = Path(__file__).parents[2] / "golden" / "traces"
@@ -128,6 +128,17 @@ def test_a_refused_loader_is_left_alone() -> None:
     assert expected_s(recorded("remote"), tuple(found.values()), 60) == 0
 
 
+def test_workers_are_expected_to_start_as_those_of_the_run_did() -> None:
+    case = recorded("remote")
+    startup = case.stats.startup_s
+    assert startup is not None
+    more = msgspec.structs.replace(case.plan, workers=4 * case.plan.workers)
+    spawned = msgspec.structs.replace(more, start_method="spawn")
+
+    assert starting_s(case, more) == pytest.approx(4 * startup.value)
+    assert starting_s(case, spawned) > more.workers
+
+
 @pytest.mark.parametrize("name", ["remote", "rows_four_workers", "big_model", "slow_disk"])
 def test_a_stretch_is_whole_turns_of_the_workers(name: str) -> None:
     case = recorded(name)
@@ -151,7 +162,7 @@ def test_a_ladder_without_its_ends_is_never_decided() -> None:
     assert not decided({"as_is": around(0.1), "waits": around(0.1)})
 
 
-@pytest.mark.parametrize(("spread", "share"), [(0.001, 0.05), (0.03, 0.12), (0.5, 0.25)])
+@pytest.mark.parametrize(("spread", "share"), [(0.001, 0.05), (0.02, 0.16), (0.5, 0.25)])
 def test_a_delay_is_as_small_as_the_noise_allows(spread: float, share: float) -> None:
     period = Estimate(value=1.0, low=1 - spread, high=1 + spread)
 

@@ -71,7 +71,8 @@ def climb(
                 break
     except OutOfTime:
         pass
-    if places.cached_share > MOST_CACHED_SHARE and seen.beats.pop("warm", None):
+    if places.cached_share > MOST_CACHED_SHARE and "warm" in seen.beats:
+        del seen.beats["warm"]
         seen.failed["warm"] = f"the page cache kept {places.cached_share:.0%} of the files"
     seen.unread = places.unread
     ordered = [rung for rung in rungs if rung in seen.beats]
