@@ -1,22 +1,19 @@
 """What the outcomes of the experiments say, and which verdict follows from them. Pure.
 
-rungs ─ costs ─► lines that add up to the period ─ name ─► the largest cost
-Verdict ─ follow ─► confirmed, or the finding that the experiments name; gains measured
+Proof, Verdict ─ follow ─► confirmed, or the finding that the experiments name; gains measured
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from wellfed._insight.diagnose import headline
-from wellfed._insight.estimate import difference, divide, mean_estimate, scale
+from wellfed._insight.estimate import divide
+from wellfed._insight.knobs import knobs
 from wellfed._insight.proven import proven
-from wellfed._insight.rules.consumer import LITTLE
-from wellfed._insight.supply import SIGNIFICANT
+from wellfed._insight.supply import SIGNIFICANT, ceiling
 from wellfed.records import (
     Case,
-    Cost,
     Estimate,
     Evidence,
     Finding,
@@ -26,19 +23,9 @@ from wellfed.records import (
     Trial,
     Verdict,
 )
-from wellfed.records.amounts import duration
+from wellfed.records.amounts import change, duration
 
-__all__ = ["costs_of", "follow", "is_clear", "name_of"]
-
-# What a rung no longer has that the one above it had.
-PARTS: Mapping[str, str] = {
-    "warm": "storage",
-    "waits": "compute",
-    "memoised": "waiting",
-    "collated": "hand_over",
-    "tiny": "collate",
-    "cached": "floor",
-}
+__all__ = ["follow"]
 
 CPU = frozenset(
     {
@@ -82,81 +69,14 @@ PROVEN_BY_FACTOR: Mapping[str, str] = {
 
 ABSTENTIONS = frozenset({"too_noisy", "not_enough_evidence"})
 
-ABSTENTIONS = frozenset({"too_noisy", "not_enough_evidence"})
-
 # A replay this far from the run is another run: it may confirm, and must not overrule.
 FAITHFUL = (0.75, 1.33)
 
-# A second cost of four fifths of the first is as good a name for the run.
-ALONE = 0.8
-
-# Lines known to a twentieth of the period are as good as people read them.
-CLEAR = 0.05
+# Below this, caches and clocks alone may slow a step that does not run alone.
+INTERFERES = 0.03
 
 CONFIRMED = 0.9
 """The least confidence of a verdict that the experiments agree with."""
-
-
-def costs_of(
-    readings: Mapping[str, Sequence[float]], failed: Collection[str] = ()
-) -> tuple[Estimate, tuple[Cost, ...]]:
-    """The period and its lines, which add up to it.
-
-    Args:
-        readings: seconds of each batch, for each rung that ran, from the top.
-        failed: rungs that were tried and have no readings; what they would have told apart stays
-            together in one line.
-    """
-    rungs = {name: mean_estimate(values) for name, values in readings.items()}
-    names = list(rungs)
-    costs = [
-        Cost(name=_between(upper, lower, failed), seconds=difference(rungs[upper], rungs[lower]))
-        for upper, lower in pairwise(names)
-    ]
-    last = names[-1]
-    name = "step" if last == "cached" else "rest"
-    return rungs[names[0]], (*costs, Cost(name=name, seconds=rungs[last]))
-
-
-def _between(upper: str, lower: str, failed: Collection[str]) -> str:
-    """What is taken away between two rungs that ran."""
-    order = ["as_is", *PARTS]
-    passed = order[order.index(upper) + 1 : order.index(lower) + 1]
-    # A rung that was not tried had nothing to take away here.
-    return "+".join(PARTS[one] for one in passed if one == lower or one in failed)
-
-
-def name_of(period_s: Estimate, costs: Sequence[Cost]) -> str:
-    """The largest cost; "step" where all others together are too little; "" if it is open."""
-    if not costs or costs[-1].name != "step":
-        return ""
-    step_s = costs[-1].seconds
-    lost = scale(difference(period_s, step_s), 1 / period_s.value)
-    if lost.high < LITTLE or lost.value < SIGNIFICANT:
-        return "step"
-    if lost.low <= 0:
-        return ""
-    ranked = sorted(costs[:-1], key=lambda one: -one.seconds.value)
-    first, others = ranked[0], ranked[1:]
-    rivals = any(one.seconds.value > ALONE * first.seconds.value for one in others)
-    if first.seconds.low <= 0 or rivals:
-        return ""
-    return first.name
-
-
-def is_clear(readings: Mapping[str, Sequence[float]]) -> bool:
-    """Whether one cost stands out so far that closer readings would name no other."""
-    if "cached" not in readings:
-        return False
-    period, costs = costs_of(readings)
-    named = name_of(period, costs)
-    if not named:
-        return False
-    widest = max((one.seconds.high - one.seconds.low) / 2 for one in costs)
-    first = next(one.seconds for one in costs if one.name == named)
-    others = [one.seconds.high for one in costs[:-1] if one.name != named]
-    apart = named == "step" or all(high < ALONE * first.low for high in others)
-    return apart and widest <= CLEAR * period.value
 
 
 def follow(case: Case, verdict: Verdict, proof: Proof) -> tuple[Verdict, Proof]:
@@ -174,6 +94,8 @@ def follow(case: Case, verdict: Verdict, proof: Proof) -> tuple[Verdict, Proof]:
         name=bound.name,
         findings=(_with_evidence(bound, proof), *rest),
         abstains="",
+        knobs=verdict.knobs or knobs(case),
+        ceiling=verdict.ceiling or ceiling(case),
     )
     confirmed = max(CONFIRMED, verdict.confidence) if _faithful(proof) else verdict.confidence
     return _said(changed, proof, confirmed), proof
@@ -226,7 +148,19 @@ def _with_evidence(bound: Finding, proof: Proof) -> Finding:
     what = "your step alone takes" if named.name == "step" else f"{_words(named.name)} costs"
     text = f"measured: {what} {took} of {whole}"
     evidence = Evidence(text=text, value=part.value, low=part.low, high=part.high)
-    return msgspec.structs.replace(bound, evidence=(evidence, *bound.evidence))
+    beside = _beside_workers(proof)
+    return msgspec.structs.replace(bound, evidence=(evidence, *beside, *bound.evidence))
+
+
+def _beside_workers(proof: Proof) -> tuple[Evidence, ...]:
+    """That working workers slow the step, if they clearly do."""
+    for trial in proof.trials:
+        if trial.kind == "shadow" and isinstance(trial.outcome, Measured):
+            slower = trial.outcome.effect
+            if slower is not None and slower.low > 1 + INTERFERES:
+                text = f"measured: beside working workers the step takes {change(slower.value)}"
+                return (Evidence(text=text, value=slower.value, low=slower.low, high=slower.high),)
+    return ()
 
 
 def _words(name: str) -> str:

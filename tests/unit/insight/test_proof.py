@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from insight_traces import case_of, trace_of
 
-from wellfed._insight.proof import costs_of, follow, is_clear, name_of
+from wellfed._insight.ladder import costs_of, is_clear, name_of
+from wellfed._insight.proof import follow
 from wellfed.records import (
     Case,
     Estimate,
@@ -200,8 +201,21 @@ def test_no_verdict_becomes_one_where_the_experiments_decide() -> None:
 
     assert told.name == "latency_bound"
     assert told.abstains == ""
+    assert len(told.knobs) == 4
     assert seen.overruled
     assert "decided it" in told.headline
+
+
+def test_workers_that_slow_the_step_are_told() -> None:
+    outcome = Measured(seconds=est(0.1), effect=est(1.2, 1.1, 1.3), batches=48)
+    shadow = Trial(name="shadow", kind="shadow", question="", outcome=outcome)
+
+    told, _ = follow(
+        case(), verdict(finding("consumer_bound")), proof(*LADDERS["step"], trials=(shadow,))
+    )
+
+    texts = [one.text for one in told.findings[0].evidence]
+    assert "measured: beside working workers the step takes +20 %" in texts
 
 
 def test_experiments_that_failed_leave_the_verdict_alone() -> None:

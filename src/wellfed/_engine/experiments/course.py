@@ -82,6 +82,7 @@ class Course:
         self._step = step
         self._clock = clock
         self._iterator: Any = None
+        self._turned = False
 
     @property
     def in_flight(self) -> int:
@@ -117,7 +118,9 @@ class Course:
             made = "as_is" if stage == "shadow" else stage
             self._asks.turn_to(Ask(made, None, delay_s, computes), place)
             for _ in range(self.in_flight):
-                self._beat(stage, then_s, computes)
+                # They are of the stage before: no batches, perhaps, that the user's step knows.
+                self._beat("shadow" if self._turned else stage, then_s, computes)
+        self._turned = True
         beats = [self._beat(stage, then_s, computes) for _ in range(batches)]
         return Beats(tuple(period for period, _ in beats), tuple(step for _, step in beats))
 
@@ -149,6 +152,7 @@ class Course:
     def files(self, place: int, batches: int) -> tuple[str, ...]:
         """The files that reading so many index batches from `place` on opens."""
         self._asks.turn_to(Ask("files", None), place)
+        self._turned = True
         found: dict[str, None] = {}
         for _ in range(self.in_flight + batches):
             seen = self._next()

@@ -54,7 +54,7 @@ class Replay:
 
 
 class HandedOver:
-    """The user's own step, on the batches that come, or on earlier ones."""
+    """The user's own step, on the batches that come, or on earlier ones once there are some."""
 
     def __init__(self, step: Callable[[Any], object]) -> None:
         self._step = step
@@ -64,6 +64,8 @@ class HandedOver:
 
     def __call__(self, batch: Any) -> None:
         if batch is None:
+            if not self._kept:
+                return
             self._turn += 1
             batch = self._kept[self._turn % len(self._kept)]
         else:

@@ -177,6 +177,25 @@ def test_an_error_of_a_worker_is_told_by_its_own_last_line() -> None:
     assert said_by(ValueError()) == "ValueError"
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("forgets", [True, False])
+def test_the_users_step_sees_only_whole_batches(
+    tmp_path: Path, workers: int, forgets: bool
+) -> None:
+    sizes: list[Any] = []
+    loader = DataLoader(Files(tmp_path), batch_size=2, num_workers=workers)
+    one = course(loader, step=HandedOver(lambda batch: sizes.append(tuple(batch.shape))))
+    rungs = ("as_is", "warm", "memoised", "collated", "tiny", "cached")
+
+    climbed = climb(
+        one, rungs, 2, enough=lambda _: True, forget=(lambda _: None) if forgets else None
+    )
+    one.close()
+
+    assert list(climbed.beats) == list(rungs)
+    assert set(sizes) == {(2, 1)}
+
+
 def test_a_step_that_is_handed_over_has_batches_when_none_comes() -> None:
     seen: list[Any] = []
     step = HandedOver(seen.append)
