@@ -1,6 +1,8 @@
 """What the ladder says: lines that add up to the period, and which of them is the largest. Pure.
 
-rungs ─ costs_of ─► period, Cost, ... ─ name_of ─► the largest cost, "step", or nothing
+    rungs ─ costs_of ─► period, Cost, ... ─ name_of ─► the largest cost, "step", or nothing
+
+A cost that is hidden behind another comes out as nothing: taking it away alone gains nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence

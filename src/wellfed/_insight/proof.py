@@ -1,6 +1,8 @@
 """What the outcomes of the experiments say, and which verdict follows from them. Pure.
 
-Proof, Verdict ─ follow ─► confirmed, or the finding that the experiments name; gains measured
+    Proof, Verdict ─ follow ─► confirmed, or the finding that the experiments name; gains measured
+
+Where the experiments do not decide, or were not of the run that was watched, the verdict stays.
 """
 
 from collections.abc import Mapping, Sequence
