@@ -219,9 +219,13 @@ def test_a_step_that_is_handed_over_runs_on_cached_batches_too(
     monkeypatch.setattr("wellfed._api.DEEP_S", 8.0)
     seen: list[int] = []
 
+    def step(batch: Any) -> None:
+        seen.append(len(batch))
+        time.sleep(0.002)
+
     report = wellfed.diagnose(
         DataLoader(Latency(0.0005, length=256), batch_size=4, num_workers=1),
-        lambda batch: seen.append(len(batch)),
+        step,
         seconds=1.0,
         deep=True,
     )

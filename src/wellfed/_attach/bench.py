@@ -28,8 +28,9 @@ from wellfed._insight.deciding import (
     slope,
 )
 from wellfed._insight.estimate import difference, divide, mean_estimate
-from wellfed._insight.experiments import Experiment, not_run, starting_s
+from wellfed._insight.experiments import Experiment, not_run
 from wellfed._insight.ladder import costs_of, is_clear, name_of
+from wellfed._insight.spending import starting_s
 from wellfed._insight.supply import computes, stage_s
 from wellfed._probes.residency import drop_pages
 from wellfed.records import Case, Estimate, Measured, Plan, Proof, Trial

@@ -7,16 +7,15 @@ really sets the pace; a factor changes one setting. An experiment that would tel
 long or need too much memory is not run, and is listed with its reason all the same.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from wellfed._insight.deciding import block_batches
+from wellfed._insight.spending import block_s, round_s, starting_s, too_large
 from wellfed._insight.supply import forecast, stage_s
 from wellfed.records import Case, Failed, Outcome, Plan, Trial, Verdict, Vetoed
-from wellfed.records.amounts import duration, size
+from wellfed.records.amounts import duration
 from wellfed.records.proof import RUNGS
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "choose",
     "expected_s",
     "not_run",
-    "starting_s",
 ]
 
 # A change that the model expects less of is not worth the seconds of trying it.
@@ -36,13 +34,6 @@ MOST_REMEDIES = 2
 
 # A shorter step is mostly the clock's own error.
 LEAST_STEP_SHARE = 0.02
-
-# Seconds to start a worker where the run did not show it: a fork, or an interpreter with torch.
-FORK_S = 0.05
-SPAWN_S = 4.0
-
-# What a run may take of what is free: the rest is for the estimate's own error.
-MEMORY_SHARE = 0.8
 
 QUESTIONS: Mapping[str, str] = {
     "as_is": "the period as it is",
@@ -92,7 +83,7 @@ def choose(
 
 def beyond_ladder(case: Case, verdict: Verdict, *, ended: bool) -> tuple[Experiment, ...]:
     """All but the ladder: they depend on the verdict, which the ladder may change."""
-    return (
+    found = (
         *_remedies(case, verdict, ended),
         *_in_workers(case, verdict),
         *_starts(case, verdict),
@@ -100,19 +91,22 @@ def beyond_ladder(case: Case, verdict: Verdict, *, ended: bool) -> tuple[Experim
         *_delays(case),
         *_settings(case, verdict),
     )
+    return tuple(
+        one
+        if one.veto or one.plan is None
+        else one._replace(veto=too_large(case, case.plan, one.plan))
+        for one in found
+    )
 
 
 def _veto(case: Case, budget_s: float) -> str:
     """Why nothing can be run at all."""
     if case.trace.world > 1:
         return "the other ranks of the run cannot be held up"
-    round_s = _round_s(case)
-    if round_s > budget_s:
-        return f"one round of it takes {duration(round_s)}, and the budget is {duration(budget_s)}"
-    need, free = _memory_bytes(case), _free_bytes(case)
-    if free is not None and need > MEMORY_SHARE * free:
-        return f"a second loader needs {size(need)}, and {size(free)} is free"
-    return ""
+    needs_s = round_s(case)
+    if needs_s > budget_s:
+        return f"one round of it takes {duration(needs_s)}, and the budget is {duration(budget_s)}"
+    return too_large(case, case.plan)
 
 
 def _ladder(case: Case) -> list[Experiment]:
@@ -256,46 +250,8 @@ def expected_s(case: Case, experiments: Sequence[Experiment], budget_s: float) -
         return 0.0
     # A delay and a factor each take four blocks, of the period as it is at worst.
     blocks = 4 * sum(one.kind != "rung" and not one.veto for one in experiments)
-    others_s = blocks * _block_s(case, case.stats.period_s.value)
-    return min(budget_s, starting_s(case) + 2 * _round_s(case) + others_s)
-
-
-def _round_s(case: Case) -> float:
-    """Seconds of one way down the ladder and up again."""
-    period_s, step_s = case.stats.period_s.value, stage_s(case, "step")
-    return 2 * (3 * _block_s(case, period_s) + 4 * _block_s(case, step_s))
-
-
-def _block_s(case: Case, period_s: float) -> float:
-    return (case.plan.depth + case.plan.workers + block_batches(case)) * period_s
-
-
-def starting_s(case: Case, plan: Plan | None = None) -> float:
-    """Seconds to start the workers of a plan, each as long as one of the run took."""
-    ran, plan = case.plan, plan or case.plan
-    seen = case.stats.startup_s
-    each_s = FORK_S if plan.start_method == "fork" else SPAWN_S
-    if seen is not None and ran.workers and ran.start_method == plan.start_method:
-        each_s = seen.value / ran.workers
-    return each_s * plan.workers
-
-
-def _memory_bytes(case: Case) -> float:
-    """Memory of a second set of workers, of what is in flight, and of the samples they keep."""
-    workers, batch = case.plan.workers, case.stats.payload_bytes or 0.0
-    each = case.stats.gauges.get("workers_pss_bytes", 80e6 * workers) / max(1, workers)
-    kept = 10 * min(batch, 64e6 / 10)
-    return workers * (each + kept) + (case.plan.depth + 10) * batch
-
-
-def _free_bytes(case: Case) -> float | None:
-    machine = case.machine
-    free = [float(machine.memory_available_bytes.value or 0) or math.inf]
-    limit, used = machine.memory_limit_bytes.value, machine.memory_used_bytes.value
-    if limit is not None and used is not None:
-        free.append(float(max(0, limit - used)))
-    least = min(free)
-    return None if math.isinf(least) else least
+    others_s = blocks * block_s(case, case.stats.period_s.value)
+    return min(budget_s, starting_s(case) + 2 * round_s(case) + others_s)
 
 
 def not_run(one: Experiment, why: str = "", *, failed: bool = False) -> Trial:

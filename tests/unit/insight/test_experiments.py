@@ -18,7 +18,8 @@ from wellfed._insight.deciding import (
     slope,
 )
 from wellfed._insight.diagnose import build_case, judge
-from wellfed._insight.experiments import Experiment, choose, expected_s, starting_s
+from wellfed._insight.experiments import Experiment, choose, expected_s
+from wellfed._insight.spending import starting_s
 from wellfed.records import Case, Estimate, Fact, Forecast, Plan, Report, load
 
 TRACES = Path(__file__).parents[2] / "golden" / "traces"
@@ -100,7 +101,7 @@ def memory(case: Case, available: int) -> Case:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda case: memory(case, 10**8), "a second loader needs"),
+        (lambda case: memory(case, 10**8), "it needs"),
         (
             lambda case: msgspec.structs.replace(
                 case, trace=msgspec.structs.replace(case.trace, world=2)
@@ -113,6 +114,17 @@ def test_what_cannot_be_run_at_all_is_vetoed_with_one_reason(change: Any, why: s
     case = change(recorded("remote"))
 
     assert {one.veto[: len(why)] for one in choose(case, judge(case), budget_s=60)} == {why}
+
+
+def test_a_remedy_that_needs_too_much_memory_is_not_tried() -> None:
+    case = recorded("one_worker_computes")
+    change = judge(case).findings[0].remedies[0].change
+    free = next(n for n in range(10**8, 10**10, 10**7) if not chosen(memory(case, n))["as_is"].veto)
+
+    found = chosen(memory(case, free))
+
+    assert found[change].veto.startswith("it needs")
+    assert not found["as_is"].veto
 
 
 def test_a_budget_that_one_round_exceeds_is_not_begun() -> None:
