@@ -37,8 +37,9 @@ def starting_s(case: Case, plan: Plan | None = None) -> float:
     """Seconds to start the workers of a plan, each as long as one of the run took."""
     ran, plan = case.plan, plan or case.plan
     seen = case.stats.startup_s
-    each_s = FORK_S if plan.start_method == "fork" else SPAWN_S
-    if seen is not None and ran.workers and ran.start_method == plan.start_method:
+    method = plan.start_method or case.machine.start_method.value
+    each_s = FORK_S if method == "fork" else SPAWN_S
+    if seen is not None and ran.workers and ran.start_method == method:
         each_s = seen.value / ran.workers
     return each_s * plan.workers
 

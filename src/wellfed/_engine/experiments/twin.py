@@ -136,9 +136,12 @@ def build(loader: Any, plan: Plan, asks: Asks, init: Init, timeout_s: float) -> 
 
 def _context(loader: Any, plan: Plan) -> Any:
     given = loader.multiprocessing_context
-    if given is not None and given.get_start_method() == plan.start_method:
+    # Asked like this, the default of the script's processes is not fixed by us.
+    method = plan.start_method or multiprocessing.get_start_method(allow_none=True)
+    method = method or multiprocessing.get_all_start_methods()[0]
+    if given is not None and given.get_start_method() == method:
         return given
-    return multiprocessing.get_context(plan.start_method)
+    return multiprocessing.get_context(method)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,9 +1,11 @@
 """The copy has the loader's arguments, draws nothing of it, and says when it cannot be made."""
 
+import multiprocessing
 import random
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -176,3 +178,14 @@ def test_the_copy_is_made_of_the_same_arguments() -> None:
     assert twin.dataset.dataset is NUMBERS
     assert read_plan(twin) == read_plan(loader)
     assert twin.timeout == 9.0
+
+
+def test_a_loader_without_workers_can_be_tried_with_some_and_fixes_no_start_method() -> None:
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    loader = DataLoader(NUMBERS, batch_size=4)
+    plan = msgspec.structs.replace(read_plan(loader), workers=2, prefetch=2)
+
+    twin = build(loader, plan, Asks(index_batches(loader)), Init(None), 9.0)
+
+    assert twin.num_workers == 2
+    assert multiprocessing.get_start_method(allow_none=True) == chosen
