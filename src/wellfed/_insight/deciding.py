@@ -73,7 +73,8 @@ def slope(base: Sequence[float], delayed: Sequence[float], added_s: float) -> Es
 def delay_decided(base: Sequence[float], delayed: Sequence[float], added_s: float) -> bool:
     """Whether a delay clearly shows, or clearly does not."""
     shown = slope(base, delayed, added_s)
-    return shown.low > CRITICAL or shown.high < CRITICAL
+    known = (shown.high - shown.low) / 2 < CRITICAL
+    return known and (shown.low > CRITICAL or shown.high < CRITICAL)
 
 
 def factor_decided(base: Sequence[float], changed: Sequence[float]) -> bool:

@@ -25,6 +25,9 @@ COSTS: Mapping[str, str] = MappingProxyType(
 # Below this share a line is not told from nothing, and a change from no change.
 SLIGHT = 0.03
 
+# A stage sets the pace if more than half of what is added to it reaches the trainer.
+CRITICAL = 0.5
+
 
 def proof_rows(report: Report) -> tuple[Row, ...]:
     """The ladder's lines, which add up to the period, and what the other experiments answered."""
@@ -81,14 +84,15 @@ def _answer(trial: Trial) -> Row | None:
             amount=share(effect.value),
             text=f"of its time alone, {share(effect.low)} to {share(effect.high)}",
         )
-    who = "the workers" if trial.name == "delay.worker" else "your loop"
-    if effect.low > 0.5:
-        sets = "sets the pace" if who == "your loop" else "set the pace"
-    elif effect.high < 0.5:
-        sets = "hidden: not what sets the pace"
+    workers = trial.name == "delay.worker"
+    if effect.low > CRITICAL:
+        says = "of it reaches you: " + ("they set the pace" if workers else "it sets the pace")
+    elif effect.high < CRITICAL:
+        says = "of it reaches you: something else sets the pace"
     else:
-        sets = "cannot be told from noise"
-    return Row(label=f"a delay in {who}", amount=share(effect.value), text=f"reaches you: {sets}")
+        says = "of it reaches you, which is too uncertain to tell"
+    label = "a delay in the workers" if workers else "a delay in your loop"
+    return Row(label=label, amount=share(max(0.0, effect.value)), text=says)
 
 
 def untested_rows(report: Report) -> tuple[Row, ...]:

@@ -189,6 +189,14 @@ def test_a_slope_is_the_share_of_the_delay_that_shows(reaches: float) -> None:
     assert delay_decided(around(0.1), around(0.1 + reaches * 0.01), 0.01)
 
 
+def test_a_delay_that_shows_in_much_noise_is_not_decided() -> None:
+    rng = np.random.default_rng(0)
+    base, delayed = (list(mean + 0.05 * rng.standard_normal(24)) for mean in (0.1, 0.2))
+
+    assert slope(base, delayed, 0.01).low > 1
+    assert not delay_decided(base, delayed, 0.01)
+
+
 @pytest.mark.parametrize(("to", "known"), [(0.05, True), (0.1, True), (0.2, True)])
 def test_a_factor_is_decided_by_gain_loss_or_evenness(to: float, known: bool) -> None:
     assert factor_decided(around(0.1), around(to)) is known

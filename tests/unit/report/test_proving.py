@@ -42,8 +42,8 @@ def test_each_line_says_what_it_costs() -> None:
     assert rows["CPU time of samples and samples that wait"][0] == "60 ms"
     assert rows["collating"] == ("1.0 ms", "none to speak of")
     assert rows["in_order=False"] == ("+4 %", "measured, +2 % to +6 %")
-    assert rows["a delay in the workers"] == ("96 %", "reaches you: set the pace")
-    assert rows["a delay in your loop"][1] == "reaches you: cannot be told from noise"
+    assert rows["a delay in the workers"] == ("96 %", "of it reaches you: they set the pace")
+    assert rows["a delay in your loop"][1] == "of it reaches you, which is too uncertain to tell"
     assert rows["your step beside workers"][0] == "105 %"
 
 
