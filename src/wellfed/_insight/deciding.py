@@ -90,7 +90,8 @@ def replayed_steps(trace: Trace) -> tuple[tuple[float, float], ...]:
     """The run's own steps, in their order: seconds that waited, and CPU seconds.
 
     More than one core at a time is replayed as one: the step takes as long, and leaves the others
-    to the workers.
+    to the workers. A device that goes on working while the trainer already waits makes its step
+    that much longer, because data that came earlier would gain nothing of it.
     """
     steady = find_steady(trace)
     steps = []
@@ -99,5 +100,8 @@ def replayed_steps(trace: Trace) -> tuple[tuple[float, float], ...]:
         cpu_s = took_s
         if span.asked_cpu_ns >= 0 and before.got_cpu_ns >= 0:
             cpu_s = min(took_s, max(0, span.asked_cpu_ns - before.got_cpu_ns) / 1e9)
-        steps.append((took_s - cpu_s, cpu_s))
+        goes_on_s = 0.0
+        if span.device_stall_ns >= 0:
+            goes_on_s = max(0, span.wait_ns - span.device_stall_ns) / 1e9
+        steps.append((took_s - cpu_s + goes_on_s, cpu_s))
     return tuple(steps[:MOST_STEPS])

@@ -209,3 +209,13 @@ def test_steps_are_replayed_with_the_cpu_they_used() -> None:
 
     assert off_s == pytest.approx(0.015, rel=0.01)
     assert cpu_s == pytest.approx(0.005, rel=0.01)
+
+
+def test_a_device_that_works_while_the_trainer_waits_has_the_longer_step() -> None:
+    one = msgspec.structs.replace(TWO, workers=1)
+    stalled = trace_of(one, [0.2] * 40, [0.01] * 40, step_cores=0.0, device_stall_ns=30_000_000)
+
+    off_s, _ = np.mean(replayed_steps(stalled), axis=0)
+
+    waits_s = 0.2 - 0.01  # for a worker that takes 200 ms, less the step
+    assert off_s == pytest.approx(0.01 + waits_s - 0.03, rel=0.01)
