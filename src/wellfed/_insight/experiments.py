@@ -83,13 +83,15 @@ def choose(
 
 def beyond_ladder(case: Case, verdict: Verdict, *, ended: bool) -> tuple[Experiment, ...]:
     """All but the ladder: they depend on the verdict, which the ladder may change."""
+    remedies = _remedies(case, verdict, ended)
+    proposed = {one.plan for one in remedies}
     found = (
-        *_remedies(case, verdict, ended),
+        *remedies,
         *_in_workers(case, verdict),
         *_starts(case, verdict),
         _shadow(case),
         *_delays(case),
-        *_settings(case, verdict),
+        *(one for one in _settings(case, verdict) if one.plan not in proposed),
     )
     return tuple(
         one

@@ -81,6 +81,13 @@ def test_the_remedy_of_the_verdict_is_tried() -> None:
     assert chosen(case)[remedy.change].plan == remedy.plan
 
 
+def test_nothing_is_tried_twice() -> None:
+    case = recorded("uneven_batches")
+    plans = [one.plan for one in choose(case, judge(case), budget_s=60) if one.plan is not None]
+
+    assert len(plans) == len(set(plans))
+
+
 def test_a_setting_that_the_model_expects_nothing_of_is_listed_and_not_tried() -> None:
     case = case_of(trace_of(TWO, around(0.02), around(0.01)))
     deeper = msgspec.structs.replace(TWO, prefetch=8)
