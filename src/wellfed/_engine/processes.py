@@ -257,7 +257,7 @@ class ProcessStream:
                 self.ended = True
                 raise StopIteration
             else:
-                held = self._flow.ready
+                held = self._flow.ready if self._job.watched else 0
                 self._receive(left_s(deadline, self._job.timeout_s))
                 self._dispatch()
 
@@ -339,9 +339,10 @@ class ProcessStream:
         return True, value
 
     def _told(self, process: int, record: Record) -> Any:
-        counted = self._job.batched and not self._job.iterable
-        samples = samples_in(self._share(record.number, record.part, record.parts)[1])
-        return told_of(process, record, self._crew.shelf(process), samples if counted else -1)
+        samples = -1
+        if self._job.batched and not self._job.iterable and not record.letter:
+            samples = samples_in(self._share(record.number, record.part, record.parts)[1])
+        return told_of(process, record, self._crew.shelf(process), samples)
 
     def _unpacked(self, process: int, record: Record) -> Any:
         if record.kind != Kind.BATCH:

@@ -72,7 +72,7 @@ class Transport(NamedTuple):
 # Of our own engine: slabs that are there already, one message a batch and no descriptors. Fixed and
 # per byte are what a hop takes (benchmarks/RESULTS.md, remarks on hop_1mb: 35 µs on either side, 20
 # to 25 µs for a copy of 1 MB). Per tensor is an estimate, to be fitted anew by
-# `benchmarks/transport.py --loader wellfed`: some calls of the pickler's, and views at the other end.
+# `benchmarks/transport.py --loader wellfed`: calls of the pickler, and views at the other end.
 ENGINES = Transport(
     worker_fixed_s=35e-6,
     worker_per_tensor_s=5e-6,
