@@ -92,6 +92,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._stream = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
         self.plan = getattr(self._stream, "plan", self.plan)
+        self._tells = hasattr(self._stream, "delivery")
 
     def _begin_pass(self, began_ns: int) -> None:
         """What each batch takes is kept from here on."""
@@ -132,7 +133,8 @@ class EngineIterator(_BaseDataLoaderIter):
                 self._end_pass()
             raise
         if one is not None:
-            one.take_lightly(self.delivery, asked_ns, self._clock())
+            delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
+            one.take_lightly(delivery, asked_ns, self._clock())
         return data
 
     def __next__(self) -> Any:

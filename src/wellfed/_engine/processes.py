@@ -306,7 +306,7 @@ class ProcessStream:
                 self.ended = True
                 raise StopIteration
             else:
-                self._held = self._flow.ready
+                self._held = self._flow.ready if self._job.watched else 0
                 self._receive(left_s(deadline, timeout_s))
                 self._dispatch()
 
@@ -348,9 +348,9 @@ class ProcessStream:
         self._owes_index = True
 
     def _told(self, process: int, record: Record) -> Any:
-        counted = self._job.batched and not self._job.iterable
-        share = self._epoch.share(record.number, record.part, record.parts)
-        samples = samples_in(share[1]) if counted else -1
+        samples = -1
+        if self._job.batched and not self._job.iterable and not record.letter:
+            samples = samples_in(self._epoch.share(record.number, record.part, record.parts)[1])
         return told_of(process, record, self._crew.shelf(process), samples)
 
     def _unpacked(self, process: int, record: Record) -> Any:
