@@ -15,9 +15,11 @@ import torch
 from torch.utils.data import _DatasetKind
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
+from wellfed._engine.staging import staged
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
@@ -28,13 +30,16 @@ __all__ = ["EngineIterator"]
 class EngineIterator(_BaseDataLoaderIter):
     """One pass over a loader, or, with persistent workers, one after the other."""
 
-    def __init__(self, loader: Any, backend: Backend, plan: Plan) -> None:
+    def __init__(
+        self, loader: Any, backend: Backend, plan: Plan, destination: Destination | None = None
+    ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
         Args:
             loader: a torch.utils.data.DataLoader, or what has its attributes.
             backend: who makes the batches; it does not refuse the loader's job.
             plan: how.
+            destination: where each batch is copied to; None: it stays where it was made.
         """
         super().__init__(loader)
         self.backend = backend.name
@@ -42,6 +47,9 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
+        self._copied: Stream | None = None
+        """The same batches where they are wanted; the stream itself if there is no destination."""
+        self._destination = destination
         self._job = replace(read_job(loader), base_seed=int(self._base_seed))
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -54,14 +62,16 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         super()._reset(loader, first_iter)
-        if self._stream is None:
+        if self._copied is None:
             self._begin()
         else:
-            self._stream.restart(self._indices())
+            self._copied.restart(self._indices())
 
     def _begin(self) -> None:
-        self._stream = self._open(self._indices())
+        self._stream = self._copied = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
+        if self._destination is not None:
+            self._copied = staged(self._stream, self._job, self._destination)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
@@ -72,13 +82,13 @@ class EngineIterator(_BaseDataLoaderIter):
         return bulk(self._index_sampler) or asked
 
     def _next_data(self) -> Any:
-        if self._stream is None:
+        if self._copied is None:
             raise StopIteration
         try:
-            return next(self._stream)
+            return next(self._copied)
         except StopIteration:
             # Unless it is the user's own, which ends a loop but not the epoch.
-            if not self._persistent_workers and getattr(self._stream, "ended", True):
+            if not self._persistent_workers and getattr(self._copied, "ended", True):
                 self._shutdown_workers()
             raise
 
@@ -97,9 +107,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
-        stream, self._stream = self.__dict__.get("_stream"), None
-        if stream is not None:
-            stream.close()
+        copied, self._copied, self._stream = self.__dict__.get("_copied"), None, None
+        if copied is not None:
+            copied.close()
 
     def __del__(self) -> None:
         self._shutdown_workers()

@@ -9,7 +9,6 @@ they were sent, which is all of the window.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,18 +16,18 @@ from torch.utils.data import default_collate
 
 from wellfed._engine import away
 from wellfed._engine.crew import Crew
-from wellfed._engine.failures import raise_failure
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Send, Wait
 from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import Parcel, discard, unpack
 from wellfed._engine.positions import samples_in
 from wellfed._engine.reading import ahead
+from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes", "left_s", "parcel_of"]
+__all__ = ["ProcessStream", "Processes", "parcel_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -211,25 +210,47 @@ class ProcessStream:
         )
 
     def __next__(self) -> Any:
-        deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
+        taken = self.take(deadline_after(self._job.timeout_s))
+        self.handed_over()
+        return taken.result()
+
+    def take(self, deadline: float | None) -> Taken:
+        """The next batch; the sampler is not asked for another before `handed_over`."""
+        while (taken := self._next()) is None:
+            self._receive(left_s(deadline, self._job.timeout_s))
+            self._dispatch()
+        return taken
+
+    def take_arrived(self) -> Taken | None:
+        """The same, without waiting: None if the next batch has not come."""
+        while (taken := self._next()) is None and self._receive(0):
+            self._dispatch()
+        return taken
+
+    def handed_over(self) -> None:
+        """A batch that was taken is about to be the user's: read one more index, and send it."""
+        self._read_index()
+        self._dispatch()
+
+    def _next(self) -> Taken | None:
         if self._dead:
             raise RuntimeError(self._dead)
-        while True:
-            # Workers are about to be made anew: what they have made is not what torch's would make.
-            step = Wait() if self._anew else self._flow.next()
-            if isinstance(step, Deliver):
-                done, value = self._deliver(step)
-                if done:
-                    return value
-                self._dispatch()
-            elif isinstance(step, End):
+        # Where workers are made anew, what they have made is not what torch's would make.
+        while not self._anew:
+            step = self._flow.next()
+            if isinstance(step, End):
                 self.ended = True
                 raise StopIteration
-            else:
-                self._receive(left_s(deadline, self._job.timeout_s))
-                self._dispatch()
+            if isinstance(step, Wait):
+                break
+            taken = self._taken(step)
+            if taken is not None:
+                return taken
+            self._dispatch()
+        return None
 
-    def _receive(self, within_s: float | None) -> None:
+    def _receive(self, within_s: float | None) -> bool:
+        """Take in what has come; whether anything has."""
         self._crew.flush()
         try:
             came = self._crew.wait(within_s)
@@ -244,6 +265,7 @@ class ProcessStream:
                 self._take(process, record)
             else:
                 self._return([(process, record)])
+        return bool(came)
 
     def _take(self, process: int, record: Record) -> None:
         came = (process, record)
@@ -279,25 +301,22 @@ class ProcessStream:
         for process, record in unwanted:
             discard(parcel_of(record), self._crew.shelf(process))
 
-    def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
-        parts = [self._unpacked(process, record) for process, record in batch.parts]
-        if len(parts) > 1:
-            try:
-                value = joined(parts)
-            except Unfit:
-                self._flow.unmake(batch)
-                return False, None
-        else:
-            value = parts[0]
-        del self._tasks[batch.number]
-        # As torch does it: read and sent before the batch is handed over, which is lost where the
-        # sampler raises.
-        self._read_index()
-        self._dispatch()
+    def _taken(self, batch: Deliver) -> Taken | None:
+        """The batch, unpacked; None if its parts do not fit and it is made again."""
         _, record = batch.parts[0]
-        if record.kind == Kind.RAISED:
-            raise_failure(record.body)
-        return True, value
+        try:
+            parts = [self._unpacked(process, record) for process, record in batch.parts]
+            if len(parts) > 1:
+                taken = Taken(joined(parts))
+            else:
+                taken = Taken(parts[0], record.body if record.kind == Kind.RAISED else b"")
+        except Unfit:
+            self._flow.unmake(batch)
+            return None
+        except Exception as error:  # of the user's own classes, when they are unpickled
+            taken = Taken(error=error)
+        del self._tasks[batch.number]
+        return taken
 
     def _unpacked(self, process: int, record: Record) -> Any:
         if record.kind != Kind.BATCH:
@@ -314,17 +333,3 @@ class ProcessStream:
 
 def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
-
-
-def left_s(deadline: float | None, timeout_s: float) -> float | None:
-    """How long to wait still; None: for ever.
-
-    Raises:
-        RuntimeError: no longer, in torch's words.
-    """
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
-    return left
