@@ -13,7 +13,9 @@ Batches that are made in the trainer's process are also copied there, as in torc
 
 import contextlib
 import time
+import weakref
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine.carrier import Carried, Carrier, carried, carry
@@ -92,6 +94,9 @@ class CopiedAhead:
         self._sources: dict[int, Any] = {}
         self._here: dict[int, Carried | Taken] = {}
         self._marks: dict[int, Mark] = {}
+        self._closed = False
+        # Before the workers of the stream are ended, at the end of a program that keeps it.
+        self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=11)
 
     @property
     def ended(self) -> bool:
@@ -165,6 +170,10 @@ class CopiedAhead:
 
     def close(self) -> None:
         """End the thread, then the stream. Harmless when called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._at_exit.cancel()
         try:
             self._carrier.close()
             self._wait_for_device()
@@ -182,3 +191,9 @@ class CopiedAhead:
                 time.sleep(0.001)
                 self._drop_sources()
         self._marks.clear()
+
+
+def _close(stage: "weakref.ref[CopiedAhead]") -> None:
+    alive = stage()
+    if alive is not None:
+        alive.close()

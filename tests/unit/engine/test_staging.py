@@ -299,7 +299,7 @@ def test_closing_ends_the_thread_and_the_stream(open_stage: Any) -> None:
     stage.close()
     stage.close()
 
-    assert stream.closed == 2
+    assert stream.closed == 1
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
 
 
