@@ -4,6 +4,7 @@ It composes and decides nothing: what is loaded is read from torch's attributes,
 looked up, and the iterator does the rest.
 """
 
+import functools
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterable
@@ -137,6 +138,7 @@ def engine_iterator(loader: Any) -> EngineIterator | None:
         _refuse_device(device, reason)
         _say_once(loader, reason)
         return None
+    checked_device(device)  # it may have been another machine's
     if loader.num_workers:
         loader.check_worker_number_rationality()
     job = read_job(loader)
@@ -147,7 +149,7 @@ def engine_iterator(loader: Any) -> EngineIterator | None:
             continue
         refusal = backend.refuses(job, plan)
         if refusal is None:
-            copy_to = destination(device, loader.pin_memory)
+            copy_to = functools.partial(destination, device, loader.pin_memory)
             return EngineIterator(loader, backend, plan, copy_to)
         refusals.append(refusal)
     if asked is None:

@@ -266,7 +266,8 @@ def test_sparse_batches_and_leaves_of_graphs_arrive() -> None:
 
 def test_asking_for_a_batch_does_not_wait_for_the_device(sleep: Callable[[float], None]) -> None:
     iterator = ours(dataset=Numbered(40, 1_000), batch_size=2, num_workers=2, device="cuda")
-    next(iterator)
+    for _ in range(5):  # until its memory is at hand
+        next(iterator)
     torch.cuda.synchronize()
     sleep(2.0)
     began = time.perf_counter()
@@ -279,8 +280,10 @@ def test_asking_for_a_batch_does_not_wait_for_the_device(sleep: Callable[[float]
 
 def test_copies_run_while_the_device_computes(sleep: Callable[[float], None]) -> None:
     """The side stream's copy has ended before the step that was queued first has."""
-    iterator = ours(dataset=Numbered(24), batch_size=4, num_workers=2, device="cuda")
-    next(iterator)
+    iterator = ours(dataset=Numbered(60), batch_size=4, num_workers=2, device="cuda")
+    for _ in range(6):  # until its memory is at hand: asking the driver for more may wait
+        next(iterator)
+    torch.cuda.synchronize()
     sleep(1.0)
     busy = torch.Event("cuda")
     busy.record()
@@ -292,8 +295,8 @@ def test_copies_run_while_the_device_computes(sleep: Callable[[float], None]) ->
     early = not busy.query()
     torch.cuda.synchronize()
 
-    assert lowest == 8
-    assert int(x.min()) == 4
+    assert lowest == 28
+    assert int(x.min()) == 24
     assert early, "the copy waited for the step"
 
 

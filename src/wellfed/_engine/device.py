@@ -95,12 +95,10 @@ class DeviceMemory:
 
     def copy(self, tensor: Tensor) -> Tensor:
         """Pinned at once; from there on the side stream."""
-        if tensor.device.type != "cpu":
+        if tensor.device.type != "cpu" or not _can_be_recorded(tensor):
+            # Waited for, and not on the side stream, whose memory could be given away too early.
             return tensor.to(self._device)
         pinned = tensor.pin_memory()
-        if not _can_be_recorded(tensor):
-            # Not on the side stream, whose allocator could give its memory away too early.
-            return pinned.to(self._device)
         with self._side:
             # Torch keeps the pinned block until this copy is done, though nobody refers to it.
             return pinned.to(self._device, non_blocking=True)

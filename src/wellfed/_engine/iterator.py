@@ -31,7 +31,11 @@ class EngineIterator(_BaseDataLoaderIter):
     """One pass over a loader, or, with persistent workers, one after the other."""
 
     def __init__(
-        self, loader: Any, backend: Backend, plan: Plan, destination: Destination | None = None
+        self,
+        loader: Any,
+        backend: Backend,
+        plan: Plan,
+        copy_to: Callable[[], Destination | None] = lambda: None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -39,7 +43,8 @@ class EngineIterator(_BaseDataLoaderIter):
             loader: a torch.utils.data.DataLoader, or what has its attributes.
             backend: who makes the batches; it does not refuse the loader's job.
             plan: how.
-            destination: where each batch is copied to; None: it stays where it was made.
+            copy_to: makes what batches are copied to; None: they stay where they are made. Called
+                once workers have started, since it may touch the accelerator.
         """
         super().__init__(loader)
         self.backend = backend.name
@@ -49,7 +54,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._stream: Stream | None = None
         self._copied: Stream | None = None
         """The same batches where they are wanted; the stream itself if there is no destination."""
-        self._destination = destination
+        self._copy_to = copy_to
         self._job = replace(read_job(loader), base_seed=int(self._base_seed))
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -70,8 +75,9 @@ class EngineIterator(_BaseDataLoaderIter):
     def _begin(self) -> None:
         self._stream = self._copied = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
-        if self._destination is not None:
-            self._copied = staged(self._stream, self._job, self._destination)
+        destination = self._copy_to()
+        if destination is not None:
+            self._copied = staged(self._stream, self._job, destination)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
