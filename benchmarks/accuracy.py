@@ -11,7 +11,8 @@ nothing, and with the first remedy of the report applied, in turn.
 
 With `--json`, runs are added to those that the file holds, which are not run again: so it may be
 called piece by piece, `--for` so many seconds each time. `--reports` keeps the report of each run
-that was not right. `--write` puts what the file holds into docs/explanation/accuracy.md.
+whose verdict or predicted gain was not right. `--write` puts what the file holds into the page
+docs/explanation/accuracy.md.
 Quotas and slow disks are made by control groups of version 1, and left out where they cannot be.
 """
 
@@ -33,6 +34,7 @@ from planted.limits import inside, may_limit, prepared
 from planted.outcome import Outcome, ends, first_remedy, label, mean, remedied, share_in_next
 from planted.page import machine, page_with, right_answer, tables, told
 from planted.recipe import Recipe, dumped
+from planted.scoring import is_close
 from planted.works import calibrated_s
 
 from wellfed.records import Report, load
@@ -90,7 +92,7 @@ def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]
             arms["mended"] = mended
         rates = measured(arms)
         outcome = _outcome(one, report, seconds, rates)
-        if keep is not None and report is not None and outcome.verdict != right_answer(outcome):
+        if keep is not None and report is not None and is_off(outcome):
             keep.mkdir(parents=True, exist_ok=True)
             stem = f"{one.key.replace('/', '-')}-{outcome.verdict}"
             report.save(str(keep / f"{stem}.json.gz"))
@@ -98,6 +100,15 @@ def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]
                 json.dumps({**asdict(outcome), "rates": rates, "recipe": asdict(planted)}, indent=1)
             )
         return outcome, rates
+
+
+def is_off(outcome: Outcome) -> bool:
+    """Whether its verdict or its predicted gain was not right."""
+    if outcome.verdict != right_answer(outcome):
+        return True
+    if outcome.predicted is None or outcome.measured is None:
+        return False
+    return not is_close(outcome.predicted[0], outcome.measured)
 
 
 def _outcome(

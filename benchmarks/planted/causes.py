@@ -4,7 +4,8 @@ Each function draws sizes and gives (planted, cured). What a run really loses is
 say; the arithmetic here only aims. A batch takes F seconds to make, W workers make them, and a step
 that takes T hides all but the share c of that where T = (1 - c) F / W.
 
-To add a cause: write its function, and name it in `CAUSES` by the verdict that is right.
+To add a cause: write its function, and name it at the end of `CAUSES` by the verdict that is right.
+It is drawn as soon as a rule has that name.
 """
 
 from collections.abc import Callable
@@ -215,7 +216,49 @@ def transport_objects(random: Random, share: float, _cores: int) -> Pair:
         # To open a descriptor for each tensor takes the trainer some 0.2 ms, and its step waits.
         step_s=step_s(tensors * 0.0002, 0, share),
     )
-    return planted, replace(planted, packed=True)
+    return planted, replace(planted, collate="pack")
+
+
+def serialization_bound(random: Random, share: float, _cores: int) -> Pair:
+    objects, batch_size = round(log_uniform(random, 100, 600)), random.choice((8, 16, 32))
+    planted = Recipe(
+        dataset="objects",
+        sizes={"objects": float(objects)},
+        batch_size=batch_size,
+        workers=random.choice((1, 2)),
+        collate="keep",
+        # A string takes some 0.3 µs to be made, pickled and unpickled, each.
+        step_s=step_s(objects * batch_size * 0.3e-6, 0, share),
+    )
+    return planted, replace(planted, sizes={"objects": 1.0})
+
+
+def collate_bound(random: Random, share: float, cores: int) -> Pair:
+    recipe, batch_s = computing(random, 0.001, 0.005)
+    collate_s = batch_s * random.uniform(3, 8)
+    workers = 1 + random.randrange(cores)
+    planted = replace(
+        recipe,
+        sizes=recipe.sizes | {"collate_s": collate_s},
+        collate="work",
+        workers=workers,
+        step_s=step_s(batch_s + collate_s, workers, share),
+    )
+    return planted, replace(planted, sizes=planted.sizes | {"collate_s": 0.0})
+
+
+def burst_jitter(random: Random, share: float, _cores: int) -> Pair:
+    step, every = log_uniform(random, 0.004, 0.012), random.randrange(30, 61)
+    # More than this, and the worker would not keep up in the mean.
+    share = min(share, 0.4)
+    slow_s = step * (2 + every * share / (1 - share))
+    planted = Recipe(
+        dataset="one_slow",
+        sizes={"usual_s": 0.15 * step, "slow_s": slow_s, "every": float(every)},
+        workers=1,
+        step_s=step,
+    )
+    return planted, replace(planted, prefetch=4 * every)
 
 
 def head_of_line(random: Random, share: float, _cores: int) -> Pair:
@@ -266,5 +309,8 @@ CAUSES: dict[str, Plant] = {
     "transport_objects": transport_objects,
     "head_of_line": head_of_line,
     "startup_respawn": startup_respawn,
+    "serialization_bound": serialization_bound,
+    "collate_bound": collate_bound,
+    "burst_jitter": burst_jitter,
 }
 """By the verdict that is right."""

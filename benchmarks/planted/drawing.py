@@ -13,6 +13,7 @@ from random import Random
 from planted.causes import CAUSES
 from planted.controls import CONTROLS
 from planted.recipe import Recipe
+from wellfed._insight.rules import CODES
 
 __all__ = ["CONTROLS_A_ROUND", "SEVERITIES", "Planted", "Sizes", "draw", "drawn"]
 
@@ -50,9 +51,9 @@ LIMITED = frozenset({"cpu_quota", "storage_bound"})
 
 
 def draw(seed: int, number: int, machine: Sizes) -> Iterator[Planted]:
-    """The runs of one round."""
+    """The runs of one round: of the causes that a rule knows."""
     for place, (cause, plant) in enumerate(CAUSES.items()):
-        if cause in LIMITED and not machine.may_limit:
+        if cause not in CODES or (cause in LIMITED and not machine.may_limit):
             continue
         random = Random(f"{seed}/{number}/{cause}")
         about = SEVERITIES[(number + place) % len(SEVERITIES)]

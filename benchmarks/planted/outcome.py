@@ -115,7 +115,7 @@ def remedied(planted: Recipe, remedy: Remedy) -> Recipe | None:
     if "BatchSampler(" in remedy.change:
         return replace(planted, by_rows=True)
     if remedy.change.startswith("pack them in collate_fn"):
-        return replace(planted, packed=True)
+        return replace(planted, collate="pack")
     word, _, rest = remedy.change.partition("=")
     if word == "batch_size" and planted.split == 1:
         larger = int(rest.split()[0]) // planted.batch_size

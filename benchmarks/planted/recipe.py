@@ -26,8 +26,8 @@ class Recipe:
 
     by_rows: bool = False
     """A batch is fetched with one call, by a list of indices."""
-    packed: bool = False
-    """The tensors of a batch are packed into one by the `collate_fn`."""
+    collate: str = ""
+    """Name of its `collate_fn` in `works.COLLATES`; "" for torch's own."""
     split: int = 1
     """The loop cuts each batch into so many and takes a step for each."""
     pinned: bool = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from planted.outcome import CONTROL, NEITHER, Outcome
 
-__all__ = ["RULES_OF_THUMB", "Score", "Thumb", "confusion", "of_thumbs", "score"]
+__all__ = ["RULES_OF_THUMB", "Score", "Thumb", "confusion", "is_close", "of_thumbs", "score"]
 
 ABSTENTIONS = ("too_noisy", "not_enough_evidence")
 NO_FIX = ("consumer_bound",)
@@ -83,7 +83,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         quiet=sum(one.verdict in NO_FIX for one in controls),
         alarms=sum(one.verdict not in (*NO_FIX, *ABSTENTIONS) for one in controls),
         gains=tuple(_gains(told)),
-        gains_close=sum(abs(p / m - 1) <= WITHIN for p, m in _gains(told)),
+        gains_close=sum(is_close(*gain) for gain in _gains(told)),
         gains_inside=sum(_inside(one) for one in told),
         bound_right=sum(_says_bound(one) is _is_bound(one) for one in known),
         seconds=tuple(one.seconds for one in known),
@@ -117,6 +117,11 @@ def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
         if one.label != NEITHER:
             told.setdefault(one.label, Counter())[one.verdict] += 1
     return told
+
+
+def is_close(predicted: float, measured: float) -> bool:
+    """Whether a predicted gain counts as right."""
+    return abs(predicted / measured - 1) <= WITHIN
 
 
 def _thumb(name: str, limit: float, known: Sequence[Outcome]) -> Thumb:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from planted.recipe import Recipe, parsed
-from planted.works import DATASETS, pack, work
+from planted.works import COLLATES, DATASETS, work
 from wellfed.testing import PinnedWorkers
 
 __all__ = ["build", "slices", "step_of"]
@@ -41,7 +41,7 @@ def build(recipe: Recipe) -> DataLoader[Any]:
         dataset,
         num_workers=recipe.workers,
         in_order=recipe.in_order,
-        collate_fn=pack if recipe.packed else None,
+        collate_fn=COLLATES[recipe.collate](recipe),
         **how,
     )
 

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,19 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from planted.recipe import Recipe
-from wellfed.testing import BigTensors, FileReads, HeavyTail, ManyTensors, NativeThreads, TinyItems
+from wellfed.testing import (
+    BigTensors,
+    FileReads,
+    HeavyTail,
+    ManyObjects,
+    ManyTensors,
+    NativeThreads,
+    OneSlow,
+    TinyItems,
+    keep,
+)
 
-__all__ = ["DATASETS", "calibrated_s", "pack", "work"]
+__all__ = ["COLLATES", "DATASETS", "calibrated_s", "work"]
 
 # A page of text that compresses as logs do; one unit of work is to inflate it once: some 50 µs.
 PAGE = zlib.compress(
@@ -102,6 +113,10 @@ DATASETS: dict[str, Callable[[Recipe], Dataset[Any]]] = {
     "big": lambda of: BigTensors(int(of.sizes["sample_bytes"]), length=of.length),
     "tensors": lambda of: ManyTensors(int(of.sizes["tensors"]), length=of.length),
     "tail": lambda of: HeavyTail(of.sizes["median_s"], of.sizes["sigma"], length=of.length),
+    "objects": lambda of: ManyObjects(int(of.sizes["objects"]), length=of.length),
+    "one_slow": lambda of: OneSlow(
+        of.sizes["usual_s"], of.sizes["slow_s"], int(of.sizes["every"]), length=of.length
+    ),
     "native": lambda of: NativeThreads(
         int(of.sizes["threads"]), int(of.sizes["size"]), length=of.length
     ),
@@ -109,5 +124,25 @@ DATASETS: dict[str, Callable[[Recipe], Dataset[Any]]] = {
 
 
 def pack(samples: list[tuple[Tensor, ...]]) -> Tensor:
-    """A `collate_fn` that makes one tensor of all those of a batch."""
+    """One tensor of all those of a batch."""
     return torch.cat([tensor for sample in samples for tensor in sample])
+
+
+def work_and_stack(samples: list[Tensor], units: int, interpreted: bool) -> Tensor:
+    """Work on the batch as a whole, as padding and masking do."""
+    work(units, interpreted)
+    return torch.stack(samples)
+
+
+def working(recipe: Recipe) -> Callable[[list[Tensor]], Tensor]:
+    units = round(recipe.sizes["collate_s"] / recipe.unit_s)
+    interpreted = bool(recipe.sizes.get("interpreted"))
+    return partial(work_and_stack, units=units, interpreted=interpreted)
+
+
+COLLATES: dict[str, Callable[[Recipe], Callable[[list[Any]], Any] | None]] = {
+    "": lambda _: None,
+    "pack": lambda _: pack,
+    "keep": lambda _: keep,
+    "work": working,
+}

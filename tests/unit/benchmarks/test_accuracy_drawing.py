@@ -32,18 +32,17 @@ def test_a_run_does_not_depend_on_the_rounds_and_runs_around_it() -> None:
 
 def test_another_seed_draws_other_sizes() -> None:
     here, there = ({one.key: one.planted for one in rounds(1, seed)} for seed in (1, 2))
-    planted = [f"0/{cause}" for cause in CAUSES]
+    planted = [key for key in here if key.partition("/")[2] in CAUSES]
 
     assert all(here[key] != there[key] for key in planted)
 
 
-def test_every_planted_cause_is_a_verdict() -> None:
-    assert set(CAUSES) <= set(CODES)
-    assert set(CAUSES) >= {"cpu_quota", "storage_bound", "head_of_line"}
+def test_only_causes_that_a_rule_knows_are_drawn() -> None:
+    assert {one.cause for one in rounds(1)} - {""} == set(CAUSES) & set(CODES)
 
 
 def test_five_rounds_plant_every_cause_at_every_severity() -> None:
-    for cause in CAUSES:
+    for cause in set(CAUSES) & set(CODES):
         severities = sorted(one.severity for one in rounds(5) if one.cause == cause)
 
         assert severities == pytest.approx(SEVERITIES, abs=SPREAD + 1e-3)

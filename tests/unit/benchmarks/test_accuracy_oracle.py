@@ -65,7 +65,7 @@ def test_remedies_that_are_lines_to_write_are_applied_as_they_are_written() -> N
     assert rows is not None
     assert rows.by_rows
     assert packed is not None
-    assert packed.packed
+    assert packed.collate == "pack"
     assert larger is not None
     assert (larger.batch_size, larger.split, larger.samples) == (64, 16, RUN.samples)
 
