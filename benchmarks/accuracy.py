@@ -10,9 +10,10 @@ believed: the oracle runs the same loop as it was, without what was planted, wit
 nothing, and with the first remedy of the report applied, in turn.
 
 With `--json`, runs are added to those that the file holds, which are not run again: so it may be
-called piece by piece, `--for` so many seconds each time. `--reports` keeps the report of each run
-whose verdict or predicted gain was not right. `--write` puts what the file holds into the page
-docs/explanation/accuracy.md.
+called piece by piece, `--for` so many seconds each time. A run beside which other programs were
+busy is not counted, whatever came out of it, and drawn again by the next call. `--reports` keeps
+the report of each run whose verdict or predicted gain was not right. `--write` puts what the file
+holds into the page docs/explanation/accuracy.md.
 Quotas and slow disks are made by control groups of version 1, and left out where they cannot be.
 """
 
@@ -29,6 +30,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from planted import quiet
 from planted.drawing import Planted, Sizes, drawn
 from planted.limits import inside, may_limit, prepared
 from planted.outcome import Outcome, ends, first_remedy, label, mean, remedied, share_in_next
@@ -77,7 +79,9 @@ def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]
     """Diagnose one drawn run, measure what is right, and compare."""
     with tempfile.TemporaryDirectory() as folder, prepared(one.planted) as planted:
         file = Path(folder) / "report.json"
+        began = quiet.now()
         report, seconds = diagnosed(planted, file)
+        judged = quiet.now()
         remedy = first_remedy(report) if report is not None else None
         mended = remedied(planted, remedy) if remedy is not None else None
         arms = {"planted": planted, "free": planted}
@@ -88,10 +92,19 @@ def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]
                 folder=planted.folder,
                 groups=planted.groups if one.cured.quota_cores else (),
             )
-        if mended is not None:
+        same = mended is not None and mended == arms.get("cured")
+        if mended is not None and not same:
             arms["mended"] = mended
         rates = measured(arms)
-        outcome = _outcome(one, report, seconds, rates)
+        if same:
+            rates["mended"] = rates["cured"]
+        others = (
+            quiet.cores_of_others(began, judged),
+            quiet.cores_of_others(judged, quiet.now()),
+        )
+        outcome = replace(
+            _outcome(one, report, seconds, rates), cores_of_others=round(max(others), 3)
+        )
         if keep is not None and report is not None and is_off(outcome):
             keep.mkdir(parents=True, exist_ok=True)
             stem = f"{one.key.replace('/', '-')}-{outcome.verdict}"
@@ -140,6 +153,10 @@ def _outcome(
     )
 
 
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def calibrated(one: Planted, units_s: dict[bool, float]) -> Planted:
     """The run with its CPU work counted in units of this machine."""
     unit_s = units_s[bool(one.planted.sizes.get("interpreted"))]
@@ -149,7 +166,7 @@ def calibrated(one: Planted, units_s: dict[bool, float]) -> Planted:
 def earlier(file: Path | None) -> dict[str, Any]:
     """What the file holds."""
     if file is None or not file.exists():
-        return {"runs": []}
+        return {"runs": [], "disturbed": []}
     held: dict[str, Any] = json.loads(file.read_text())
     return held
 
@@ -170,7 +187,7 @@ def outcomes(held: dict[str, Any]) -> list[Outcome]:
 def pending(args: argparse.Namespace, held: dict[str, Any]) -> Iterator[Planted]:
     """The runs asked for that the file does not hold."""
     done = {run["key"] for run in held["runs"]}
-    machine = Sizes(cores=len(os.sched_getaffinity(0)), may_limit=may_limit())
+    machine = Sizes(cores=cores(), may_limit=may_limit())
 
     def wanted(key: str) -> bool:
         return key not in done and fnmatch.fnmatch(key, args.only)
@@ -183,7 +200,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="*", help='a pattern of keys: "*/latency_bound", "0/*"')
-    parser.add_argument("--for", dest="seconds", type=float, default=float("inf"))
+    parser.add_argument(
+        "--for", dest="seconds", type=float, default=float("inf"), help="end by then, about"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--write", action="store_true", help="put the file's runs into the docs")
@@ -194,8 +213,10 @@ def main() -> None:
     if held["runs"] and held["seed"] != args.seed:
         parser.error(f"{args.json} holds runs of seed {held['seed']}: give another file")
     units_s: dict[bool, float] = {}
+    longest_s = 0.0
     for one in () if args.show or args.write else pending(args, held):
-        if time.perf_counter() - began > args.seconds:
+        started = time.perf_counter()
+        if started - began + longest_s > args.seconds:
             break
         units_s = units_s or {kind: calibrated_s(kind) for kind in (False, True)}
         outcome, rates = run(calibrated(one, units_s), args.reports)
@@ -205,12 +226,19 @@ def main() -> None:
             "date": time.strftime("%Y-%m-%d"),
             "machine": machine(),
         }
-        held["runs"].append({**asdict(outcome), "rates": rates})
+        disturbed = quiet.is_disturbed(outcome.cores_of_others, cores())
+        held["disturbed" if disturbed else "runs"].append({**asdict(outcome), "rates": rates})
         if args.json is not None:
             args.json.write_text(json.dumps(held, indent=1) + "\n")
-        print(told(outcome), flush=True)
+        longest_s = max(longest_s, time.perf_counter() - started)
+        print(told(outcome), "(disturbed: to be run again)" if disturbed else "", flush=True)
     if args.write:
-        facts = {**held, "command": COMMAND.format(**held)}
+        facts = {
+            "date": held["date"],
+            "machine": held["machine"],
+            "command": COMMAND.format(**held),
+            "disturbed": len(held["disturbed"]),
+        }
         PAGE.write_text(page_with(tables(outcomes(held), facts), PAGE.read_text()))
     elif args.show:
         print("\n".join(told(one) for one in outcomes(held)))

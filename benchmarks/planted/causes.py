@@ -262,7 +262,7 @@ def burst_jitter(random: Random, share: float, _cores: int) -> Pair:
 
 
 def head_of_line(random: Random, share: float, _cores: int) -> Pair:
-    sigma, median_s = random.uniform(0.9, 1.3), log_uniform(random, 0.004, 0.012)
+    sigma, median_s = random.uniform(0.8, 1.2), log_uniform(random, 0.003, 0.008)
     workers = random.choice((4, 6, 8))
     mean_s = median_s * exp(sigma**2 / 2)
     planted = Recipe(

@@ -76,6 +76,8 @@ class Outcome:
     """From the command to its exit."""
     watched_s: float = 0.0
     """Of them, those that training was watched."""
+    cores_of_others: float = 0.0
+    """Cores that other programs kept busy meanwhile."""
     remedy: str = ""
     """The first remedy with a predicted gain; "" if there was none."""
     predicted: tuple[float, float, float] | None = None
@@ -108,7 +110,8 @@ def remedied(planted: Recipe, remedy: Remedy) -> Recipe | None:
         return replace(
             planted,
             workers=plan.workers,
-            prefetch=plan.prefetch if plan.workers else None,
+            # What torch takes without being told stays as it is written.
+            prefetch=plan.prefetch if plan.workers and plan.prefetch != 2 else None,
             persistent=plan.persistent,
             in_order=plan.in_order,
         )

@@ -51,7 +51,9 @@ def tables(outcomes: Sequence[Outcome], facts: Mapping[str, Any]) -> str:
     counts = score(outcomes)
     return "\n".join(
         [
-            f"{facts['date']}, {facts['machine']}: `{facts['command']}`.",
+            f"{facts['date']}, {facts['machine']}: `{facts['command']}`. Left out and drawn again,",
+            "since other programs kept more than a tenth of the cores busy meanwhile: ",
+            f"{facts['disturbed']} runs.",
             "",
             *_summary(counts),
             "",

@@ -58,6 +58,20 @@ def calibrated_s(interpreted: bool) -> float:
 
 
 @dataclass(frozen=True)
+class Repeated(Dataset[Any]):
+    """A few samples over and over: a window of the oracle holds all of them several times."""
+
+    dataset: Any
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index % len(self.dataset)]
+
+
+@dataclass(frozen=True)
 class Computed(Dataset[Tensor]):
     """Samples of CPU time, of which some may be spent waiting for them first."""
 
@@ -112,7 +126,9 @@ DATASETS: dict[str, Callable[[Recipe], Dataset[Any]]] = {
     "tiny": lambda of: TinyItems(int(of.sizes["floats"]), length=of.length),
     "big": lambda of: BigTensors(int(of.sizes["sample_bytes"]), length=of.length),
     "tensors": lambda of: ManyTensors(int(of.sizes["tensors"]), length=of.length),
-    "tail": lambda of: HeavyTail(of.sizes["median_s"], of.sizes["sigma"], length=of.length),
+    "tail": lambda of: Repeated(
+        HeavyTail(of.sizes["median_s"], of.sizes["sigma"], length=144), of.length
+    ),
     "objects": lambda of: ManyObjects(int(of.sizes["objects"]), length=of.length),
     "one_slow": lambda of: OneSlow(
         of.sizes["usual_s"], of.sizes["slow_s"], int(of.sizes["every"]), length=of.length

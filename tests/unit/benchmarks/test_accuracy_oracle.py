@@ -50,6 +50,12 @@ def test_a_plan_is_applied_as_it_stands() -> None:
     assert not mended.in_order
 
 
+def test_a_plan_with_the_default_prefetching_is_the_run_that_leaves_it_unset() -> None:
+    plan = Plan(workers=2, prefetch=2, start_method="fork")
+
+    assert remedied(RUN, Remedy(change="num_workers=2", plan=plan)) == RUN
+
+
 def test_a_plan_without_workers_has_no_prefetching() -> None:
     mended = remedied(RUN, Remedy(change="num_workers=0", plan=Plan(workers=0, prefetch=2)))
 

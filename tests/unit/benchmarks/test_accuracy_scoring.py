@@ -108,7 +108,7 @@ def test_the_matrix_counts_every_verdict_under_its_right_answer() -> None:
 
 
 def test_the_tables_replace_what_stood_between_the_marks() -> None:
-    facts = {"date": "2026-11-24", "machine": "a machine", "command": "a command"}
+    facts = {"date": "2026-11-24", "machine": "a machine", "command": "a command", "disturbed": 2}
     runs = [outcome(predicted=(1.1, 1.0, 1.2), measured=1.1), outcome(CONTROL, "consumer_bound")]
     text = tables(runs, facts)
     page = page_with(text, f"before\n{BEGIN}old\n{END}after\n")
