@@ -1,5 +1,6 @@
 """Counts over outcomes: each run is counted once, where it belongs."""
 
+from pathlib import Path
 from typing import Any
 
 from planted.outcome import CONTROL, NEITHER, Outcome
@@ -117,6 +118,14 @@ def test_the_tables_replace_what_stood_between_the_marks() -> None:
     assert "| Named rightly by the verdict | 1 of 1 (100%) |" in text
     assert "| `latency_bound` WF301 |" in text
     assert page_with(text, page) == page
+
+
+def test_the_page_has_the_marks() -> None:
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "accuracy.md"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+
+    assert all((before, begin, end, after))
 
 
 def test_a_line_about_a_run_says_what_would_have_been_right() -> None:
