@@ -18,6 +18,7 @@ Quotas and slow disks are made by control groups of version 1, and left out wher
 """
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
@@ -39,11 +40,11 @@ from planted.recipe import Recipe, dumped
 from planted.scoring import is_close
 from planted.works import calibrated_s
 
-from wellfed.records import Report, load
+from wellfed.records import Remedy, Report, load
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "explanation" / "accuracy.md"
-WATCH_S = 10.0
+WATCH_S = 8.0
 WINDOW_S = 0.7
 PATIENCE_S = 90.0
 COMMAND = "python benchmarks/accuracy.py --seed {seed} --rounds {rounds}"
@@ -64,47 +65,44 @@ def diagnosed(recipe: Recipe, file: Path) -> tuple[Report | None, float]:
     return load(file), took_s
 
 
-def measured(arms: dict[str, Recipe]) -> dict[str, list[float]]:
+@contextlib.contextmanager
+def oracle() -> Iterator[subprocess.Popen[str]]:
+    """The oracle's process, that waits for what to measure: torch is imported meanwhile."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "planted.arms", f"{WINDOW_S:g}"],
+        cwd=HERE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def measured(process: subprocess.Popen[str], arms: dict[str, Recipe]) -> dict[str, list[float]]:
     """The oracle's measurements."""
     text = json.dumps({name: asdict(recipe) for name, recipe in arms.items()})
-    command = [sys.executable, "-m", "planted.arms", text, f"{WINDOW_S:g}"]
-    ran = subprocess.run(command, cwd=HERE, capture_output=True, check=False, timeout=PATIENCE_S)
-    if ran.returncode:
-        raise RuntimeError(ran.stderr.decode()[-2000:])
-    rates: dict[str, list[float]] = json.loads(ran.stdout)
+    said, wrong = process.communicate(text, timeout=PATIENCE_S)
+    if process.returncode:
+        raise RuntimeError(wrong[-2000:])
+    rates: dict[str, list[float]] = json.loads(said)
     return rates
 
 
 def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]]]:
     """Diagnose one drawn run, measure what is right, and compare."""
+    began = quiet.now()
     with tempfile.TemporaryDirectory() as folder, prepared(one.planted) as planted:
-        file = Path(folder) / "report.json"
-        began = quiet.now()
-        report, seconds = diagnosed(planted, file)
-        judged = quiet.now()
-        remedy = first_remedy(report) if report is not None else None
-        mended = remedied(planted, remedy) if remedy is not None else None
-        arms = {"planted": planted, "free": planted}
-        if one.cured is not None:
-            arms["cured"] = replace(
-                one.cured,
-                unit_s=planted.unit_s,
-                folder=planted.folder,
-                groups=planted.groups if one.cured.quota_cores else (),
-            )
-        same = mended is not None and mended == arms.get("cured")
-        if mended is not None and not same:
-            arms["mended"] = mended
-        rates = measured(arms)
-        if same:
-            rates["mended"] = rates["cured"]
-        others = (
-            quiet.cores_of_others(began, judged),
-            quiet.cores_of_others(judged, quiet.now()),
-        )
-        outcome = replace(
-            _outcome(one, report, seconds, rates), cores_of_others=round(max(others), 3)
-        )
+        with oracle() as process:
+            report, seconds = diagnosed(planted, Path(folder) / "report.json")
+            arms = arms_of(one, planted, first_remedy(report) if report is not None else None)
+            rates = measured(process, arms)
+        others = quiet.cores_of_others(began, quiet.now())
+        outcome = replace(_outcome(one, report, seconds, rates), cores_of_others=round(others, 3))
         if keep is not None and report is not None and is_off(outcome):
             keep.mkdir(parents=True, exist_ok=True)
             stem = f"{one.key.replace('/', '-')}-{outcome.verdict}"
@@ -113,6 +111,22 @@ def run(one: Planted, keep: Path | None) -> tuple[Outcome, dict[str, list[float]
                 json.dumps({**asdict(outcome), "rates": rates, "recipe": asdict(planted)}, indent=1)
             )
         return outcome, rates
+
+
+def arms_of(one: Planted, planted: Recipe, remedy: Remedy | None) -> dict[str, Recipe]:
+    """The variants that the oracle compares."""
+    arms = {"planted": planted, "free": planted}
+    if one.cured is not None:
+        arms["cured"] = replace(
+            one.cured,
+            unit_s=planted.unit_s,
+            folder=planted.folder,
+            groups=planted.groups if one.cured.quota_cores else (),
+        )
+    mended = remedied(planted, remedy) if remedy is not None else None
+    if mended is not None:
+        arms["mended"] = mended
+    return arms
 
 
 def is_off(outcome: Outcome) -> bool:
