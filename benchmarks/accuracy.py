@@ -171,6 +171,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def machine_here() -> Sizes:
+    return Sizes(cores=cores(), may_limit=may_limit())
+
+
 def calibrated(one: Planted, units_s: dict[bool, float]) -> Planted:
     """The run with its CPU work counted in units of this machine."""
     unit_s = units_s[bool(one.planted.sizes.get("interpreted"))]
@@ -201,12 +205,11 @@ def outcomes(held: dict[str, Any]) -> list[Outcome]:
 def pending(args: argparse.Namespace, held: dict[str, Any]) -> Iterator[Planted]:
     """The runs asked for that the file does not hold."""
     done = {run["key"] for run in held["runs"]}
-    machine = Sizes(cores=cores(), may_limit=may_limit())
 
     def wanted(key: str) -> bool:
         return key not in done and fnmatch.fnmatch(key, args.only)
 
-    return drawn(args.seed, args.rounds, machine, wanted)
+    return drawn(args.seed, args.rounds, machine_here(), wanted)
 
 
 def main() -> None:
@@ -251,6 +254,9 @@ def main() -> None:
             "date": held["date"],
             "machine": held["machine"],
             "command": COMMAND.format(**held),
+            "drawn": sum(
+                1 for _ in drawn(args.seed, held["rounds"], machine_here(), lambda _: True)
+            ),
             "disturbed": len(held["disturbed"]),
         }
         PAGE.write_text(page_with(tables(outcomes(held), facts), PAGE.read_text()))

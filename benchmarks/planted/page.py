@@ -12,7 +12,7 @@ import torch
 
 import wellfed
 from planted.outcome import CONTROL, Outcome
-from planted.scoring import WITHIN, Score, confusion, of_thumbs, score
+from planted.scoring import WITHIN, Score, confusion, interval, of_thumbs, score
 from wellfed._insight.rules import CODES
 
 __all__ = ["page_with", "right_answer", "tables", "told"]
@@ -51,9 +51,10 @@ def tables(outcomes: Sequence[Outcome], facts: Mapping[str, Any]) -> str:
     counts = score(outcomes)
     return "\n".join(
         [
-            f"{facts['date']}, {facts['machine']}: `{facts['command']}`. Left out and drawn again,",
-            "since other programs kept more than a tenth of the cores busy meanwhile: ",
-            f"{facts['disturbed']} runs.",
+            f"{len(outcomes)} of the {facts['drawn']} runs that `{facts['command']}` draws, "
+            f"{facts['date']}, {facts['machine']}. Runs measured again, since other programs kept "
+            f"more than a tenth of the cores busy meanwhile: {facts['disturbed']}. Ranges are 90 % "
+            "intervals.",
             "",
             *_summary(counts),
             "",
@@ -147,8 +148,11 @@ def _matrix(given: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def of(part: int, whole: int) -> str:
-    """A count of a count, with its share."""
-    return f"{part} of {whole} ({part / whole:.0%})" if whole else "0 of 0"
+    """A count of a count, with its share and the interval of that."""
+    if not whole:
+        return "0 of 0"
+    low, high = (round(100 * end) for end in interval(part, whole))
+    return f"{part} of {whole}: {part / whole:.0%} ({low} to {high})"
 
 
 def spread(values: Sequence[float]) -> str:

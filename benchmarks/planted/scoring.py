@@ -5,13 +5,23 @@ number that they look at: the share of a step inside `next()`. They name a phase
 they are asked no more than whether the run is bound by its input.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from planted.outcome import CONTROL, NEITHER, Outcome
 
-__all__ = ["RULES_OF_THUMB", "Score", "Thumb", "confusion", "is_close", "of_thumbs", "score"]
+__all__ = [
+    "RULES_OF_THUMB",
+    "Score",
+    "Thumb",
+    "confusion",
+    "interval",
+    "is_close",
+    "of_thumbs",
+    "score",
+]
 
 ABSTENTIONS = ("too_noisy", "not_enough_evidence")
 NO_FIX = ("consumer_bound",)
@@ -117,6 +127,18 @@ def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
         if one.label != NEITHER:
             told.setdefault(one.label, Counter())[one.verdict] += 1
     return told
+
+
+def interval(part: int, whole: int) -> tuple[float, float]:
+    """Between which shares the true one lies, nine times of ten (Wilson's interval)."""
+    z = 1.645
+    share = part / whole
+    middle = share + z * z / (2 * whole)
+    half = z * math.sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
+    return (
+        max(0.0, (middle - half) / (1 + z * z / whole)),
+        min(1.0, (middle + half) / (1 + z * z / whole)),
+    )
 
 
 def is_close(predicted: float, measured: float) -> bool:

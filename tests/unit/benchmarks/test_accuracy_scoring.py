@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from planted.outcome import CONTROL, NEITHER, Outcome
 from planted.page import BEGIN, END, page_with, right_answer, tables, told
-from planted.scoring import confusion, of_thumbs, score
+from planted.scoring import confusion, interval, of_thumbs, score
 
 
 def outcome(label: str = "latency_bound", verdict: str = "latency_bound", **more: Any) -> Outcome:
@@ -80,6 +81,13 @@ def test_a_gain_is_close_within_fifteen_per_cent_of_the_measured_one() -> None:
     assert (counts.gains_close, counts.gains_inside) == (1, 1)
 
 
+def test_few_runs_say_little() -> None:
+    assert interval(10, 10) == pytest.approx((0.787, 1.0), abs=1e-3)
+    assert interval(100, 100) == pytest.approx((0.974, 1.0), abs=1e-3)
+    assert interval(5, 10) == pytest.approx((0.269, 0.731), abs=1e-3)
+    assert interval(0, 10)[0] == 0
+
+
 def test_gains_are_not_judged_where_the_verdict_was_wrong() -> None:
     counts = score([outcome(verdict="cpu_saturated", predicted=(2.0, 1.9, 2.1), measured=2.0)])
 
@@ -109,13 +117,19 @@ def test_the_matrix_counts_every_verdict_under_its_right_answer() -> None:
 
 
 def test_the_tables_replace_what_stood_between_the_marks() -> None:
-    facts = {"date": "2026-11-24", "machine": "a machine", "command": "a command", "disturbed": 2}
+    facts = {
+        "date": "2026-11-24",
+        "machine": "a machine",
+        "command": "a command",
+        "drawn": 85,
+        "disturbed": 2,
+    }
     runs = [outcome(predicted=(1.1, 1.0, 1.2), measured=1.1), outcome(CONTROL, "consumer_bound")]
     text = tables(runs, facts)
     page = page_with(text, f"before\n{BEGIN}old\n{END}after\n")
 
     assert page == f"before\n{BEGIN}\n{text}\n{END}after\n"
-    assert "| Named rightly by the verdict | 1 of 1 (100%) |" in text
+    assert "| Named rightly by the verdict | 1 of 1: 100% (27 to 100) |" in text
     assert "| `latency_bound` WF301 |" in text
     assert page_with(text, page) == page
 
