@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -189,7 +190,7 @@ def earlier(file: Path | None) -> dict[str, Any]:
     return held
 
 
-def outcomes(held: dict[str, Any]) -> list[Outcome]:
+def outcomes(runs: list[dict[str, Any]]) -> list[Outcome]:
     return [
         Outcome(
             **{
@@ -198,18 +199,20 @@ def outcomes(held: dict[str, Any]) -> list[Outcome]:
                 "predicted": tuple(run["predicted"]) if run["predicted"] else None,
             }
         )
-        for run in held["runs"]
+        for run in runs
     ]
 
 
-def pending(args: argparse.Namespace, held: dict[str, Any]) -> Iterator[Planted]:
-    """The runs asked for that the file does not hold."""
+def pending(args: argparse.Namespace, held: dict[str, Any]) -> list[Planted]:
+    """The runs asked for that the file does not hold; those that were disturbed come last."""
     done = {run["key"] for run in held["runs"]}
-
-    def wanted(key: str) -> bool:
-        return key not in done and fnmatch.fnmatch(key, args.only)
-
-    return drawn(args.seed, args.rounds, machine_here(), wanted)
+    disturbed = Counter(run["key"] for run in held["disturbed"])
+    runs = [
+        one
+        for one in drawn(args.seed, args.rounds, machine_here())
+        if one.key not in done and fnmatch.fnmatch(one.key, args.only)
+    ]
+    return sorted(runs, key=lambda one: disturbed[one.key])
 
 
 def main() -> None:
@@ -254,14 +257,12 @@ def main() -> None:
             "date": held["date"],
             "machine": held["machine"],
             "command": COMMAND.format(**held),
-            "drawn": sum(
-                1 for _ in drawn(args.seed, held["rounds"], machine_here(), lambda _: True)
-            ),
-            "disturbed": len(held["disturbed"]),
+            "drawn": len(list(drawn(args.seed, held["rounds"], machine_here()))),
         }
-        PAGE.write_text(page_with(tables(outcomes(held), facts), PAGE.read_text()))
+        text = tables(outcomes(held["runs"]), outcomes(held["disturbed"]), facts)
+        PAGE.write_text(page_with(text, PAGE.read_text()))
     elif args.show:
-        print("\n".join(told(one) for one in outcomes(held)))
+        print("\n".join(told(one) for one in outcomes(held["runs"])))
 
 
 if __name__ == "__main__":

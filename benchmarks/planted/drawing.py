@@ -6,7 +6,7 @@
 A run depends on the seed, the round and its own name alone, so that any of them can be drawn again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -68,9 +68,7 @@ def draw(seed: int, number: int, machine: Sizes) -> Iterator[Planted]:
             yield Planted(f"{number}/{name}", "", 0.0, recipe, None)
 
 
-def drawn(
-    seed: int, rounds: int, machine: Sizes, wanted: Callable[[str], bool]
-) -> Iterator[Planted]:
-    """The runs of so many rounds whose key is wanted."""
+def drawn(seed: int, rounds: int, machine: Sizes) -> Iterator[Planted]:
+    """The runs of so many rounds."""
     for number in range(rounds):
-        yield from (one for one in draw(seed, number, machine) if wanted(one.key))
+        yield from draw(seed, number, machine)

@@ -46,17 +46,19 @@ def page_with(text: str, page: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def tables(outcomes: Sequence[Outcome], facts: Mapping[str, Any]) -> str:
+def tables(
+    outcomes: Sequence[Outcome], disturbed: Sequence[Outcome], facts: Mapping[str, Any]
+) -> str:
     """All that came out, as Markdown."""
     counts = score(outcomes)
     return "\n".join(
         [
             f"{len(outcomes)} of the {facts['drawn']} runs that `{facts['command']}` draws, "
-            f"{facts['date']}, {facts['machine']}. Runs measured again, since other programs kept "
-            f"more than a tenth of the cores busy meanwhile: {facts['disturbed']}. Ranges are 90 % "
-            "intervals.",
+            f"{facts['date']}, {facts['machine']}. Ranges are 90 % intervals.",
             "",
             *_summary(counts),
+            "",
+            *_beside_others(score(disturbed)),
             "",
             "Whether data is the limit at all: how often that was said rightly, beside the rules",
             "that people use, on the same traces. They know one number, the share of a step inside",
@@ -113,6 +115,16 @@ def _summary(counts: Score) -> list[str]:
         ),
     ]
     return ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _beside_others(counts: Score) -> list[str]:
+    runs = counts.positives + counts.controls
+    noisy = sum(counts.abstained.values())
+    return [
+        f"Besides, {runs} runs while other programs kept more than a tenth of the cores busy, not",
+        f"counted above: {counts.top1 + counts.quiet} named rightly, {noisy} without a "
+        f"verdict, {counts.wrong + counts.alarms} wrong. What is right is less sure in these, too.",
+    ]
 
 
 def _beside_thumbs(counts: Score, outcomes: Sequence[Outcome]) -> list[str]:

@@ -122,15 +122,15 @@ def test_the_tables_replace_what_stood_between_the_marks() -> None:
         "machine": "a machine",
         "command": "a command",
         "drawn": 85,
-        "disturbed": 2,
     }
     runs = [outcome(predicted=(1.1, 1.0, 1.2), measured=1.1), outcome(CONTROL, "consumer_bound")]
-    text = tables(runs, facts)
+    text = tables(runs, [outcome(verdict="too_noisy")], facts)
     page = page_with(text, f"before\n{BEGIN}old\n{END}after\n")
 
     assert page == f"before\n{BEGIN}\n{text}\n{END}after\n"
     assert "| Named rightly by the verdict | 1 of 1: 100% (27 to 100) |" in text
     assert "| `latency_bound` WF301 |" in text
+    assert "0 named rightly, 1 without a verdict, 0 wrong" in text
     assert page_with(text, page) == page
 
 
