@@ -87,7 +87,7 @@ def rate(recipe: Recipe, seconds: float, batch: Any = None) -> float:
             # Workers that wait alike deliver in bursts: a window is several turns of them all.
             taken, took_s = loop.run(seconds, 4 * max(1, recipe.workers))
         del loop
-    return taken * recipe.batch_size / took_s
+    return round(taken * recipe.batch_size / took_s, 2)
 
 
 def rates(arms: dict[str, Recipe], seconds: float) -> dict[str, list[float]]:
