@@ -13,17 +13,18 @@ Guarantees
 - at most `MOST_PLANS` different plans are tried.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import exp, hypot, log, log2, sqrt
+from collections.abc import Mapping, Sequence
+from math import exp, hypot, log, log2
 from statistics import fmean
 
 import numpy as np
 
+from wellfed._tuner.readings import Reading, error_of, means_of
 from wellfed._tuner.space import Choice, Space
 from wellfed.records import Plan
 from wellfed.records._record import Record
 
-__all__ = ["MOST_PLANS", "TIE", "Ask", "Reading", "Stop", "ask", "best_of"]
+__all__ = ["CERTAIN", "MOST_PLANS", "TIE", "Ask", "Stop", "ask", "best_of"]
 
 TIE = 0.02
 """Plans this close are as good as each other."""
@@ -36,18 +37,6 @@ MOST_TURNS = 4
 
 CERTAIN = 1.645
 """Standard errors on either side of a 90 % interval."""
-
-
-class Reading(Record, frozen=True, kw_only=True):
-    """One stretch of one plan, in steady state."""
-
-    plan: Plan
-    seconds: float = 0.0
-    """Mean seconds per batch."""
-    error: float = 0.0
-    """Standard error of that mean, relative to it."""
-    failed: str = ""
-    """Why it did not come to an end; "" if it did."""
 
 
 class Ask(Record, frozen=True, kw_only=True):
@@ -72,7 +61,7 @@ def ask(space: Space, readings: Sequence[Reading]) -> Ask | Stop:
         readings: stretches, in the order they were run.
     """
     present = space.choices[0].plan
-    means = _means(readings)
+    means = means_of(readings)
     failed = {one.plan for one in readings if one.failed}
     if present in failed:
         return Stop(best=present, why="the present plan does not run in a trial")
@@ -89,7 +78,7 @@ def ask(space: Space, readings: Sequence[Reading]) -> Ask | Stop:
 
 def best_of(space: Space, readings: Sequence[Reading]) -> Plan:
     """The best of what was measured: the fewest workers within `TIE` of the fastest."""
-    means = _means(readings)
+    means = means_of(readings)
     if not means:
         return space.choices[0].plan
     fastest = min(means.values())
@@ -101,14 +90,6 @@ def _price(space: Space, plan: Plan) -> tuple[int, int, int]:
     choice = space.choice(plan)
     memory = choice.memory_bytes if choice is not None else 0
     return plan.workers, memory, plan.prefetch or 0
-
-
-def _means(readings: Iterable[Reading]) -> dict[Plan, float]:
-    by_plan: dict[Plan, list[float]] = {}
-    for one in readings:
-        if not one.failed:
-            by_plan.setdefault(one.plan, []).append(one.seconds)
-    return {plan: fmean(seconds) for plan, seconds in by_plan.items()}
 
 
 def _corrected(space: Space, means: Mapping[Plan, float]) -> dict[Plan, float]:
@@ -215,18 +196,5 @@ def _could_win(
     """
     bar = log(1 + TIE) if _price(space, other) < _price(space, best) else -log(1 + TIE)
     apart = log(means[other] / means[best])
-    noise = CERTAIN * hypot(_error(readings, best), _error(readings, other))
+    noise = CERTAIN * hypot(error_of(readings, best), error_of(readings, other))
     return apart - noise < bar < apart + noise
-
-
-def _error(readings: Sequence[Reading], plan: Plan) -> float:
-    """Relative standard error of a plan's mean: within its stretches, or between them if more."""
-    own = [one for one in readings if one.plan == plan and not one.failed]
-    within = fmean(one.error for one in own) / sqrt(len(own))
-    if len(own) < 2:
-        return within
-    seconds = [one.seconds for one in own]
-    spread = max(seconds) - min(seconds)
-    # Range to standard deviation for 2 to 4 values (Dixon): 1.13, 1.69, 2.06.
-    deviation = spread / {2: 1.13, 3: 1.69}.get(len(own), 2.06)
-    return max(within, deviation / sqrt(len(own)) / fmean(seconds))

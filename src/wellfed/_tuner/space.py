@@ -1,16 +1,19 @@
 """The plans that may be tried: legal, safe, and each with what the model expects of it."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
 from wellfed._insight.outlook import forecast_of, worker_counts
 from wellfed._insight.predict import predict_period, speedup
 from wellfed._insight.supply import usable_cores
+from wellfed._tuner.readings import Reading, means_of
 from wellfed.records import Case, Forecast, Plan
 from wellfed.records._record import Record
 from wellfed.records.amounts import size
 
-__all__ = ["Choice", "Space", "space"]
+__all__ = ["Choice", "Space", "own_space", "space"]
 
 DEPTHS = (2, 1, 4, 8)
 """Values of `prefetch_factor`; torch's default first."""
@@ -95,3 +98,48 @@ def _forecast(case: Case, plan: Plan, rng: np.random.Generator) -> Forecast:
     if known is not None:
         return known
     return forecast_of(case, plan, speedup(case.stats.period_s, predict_period(case, plan, rng)))
+
+
+# Threads in each worker, for samples that are waited for: powers of four up to what a process
+# starts within a tenth of a second.
+THREADS = (8, 32, 128)
+
+
+def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> Space:
+    """Wellfed's plans that are worth a try, given how torch's came out.
+
+    The engine makes batches no faster than torch's workers do, and hands them over with less: so
+    what torch needed with as many workers is the most that is expected of it.
+
+    Args:
+        torchs: torch's plans, with the model's forecasts.
+        readings: what was measured of them.
+        thread_safe: whether samples may be fetched by several threads.
+    """
+    measured = means_of(readings)
+    found: list[Choice] = []
+    for choice in sorted(torchs.choices, key=lambda one: one.plan != torchs.choices[0].plan):
+        plan = choice.plan
+        if plan.workers and plan.prefetch != 2 and plan != torchs.choices[0].plan:
+            continue
+        backend = "processes" if plan.workers else "inline"
+        own = msgspec.structs.replace(plan, backend=backend)
+        seconds = measured.get(plan, choice.seconds)
+        found.append(Choice(plan=own, seconds=seconds, memory_bytes=choice.memory_bytes))
+    if thread_safe:
+        found += _threaded(found)
+    return Space(choices=tuple(found), cores=torchs.cores)
+
+
+def _threaded(found: Sequence[Choice]) -> list[Choice]:
+    """The same with threads in each worker, up to the cores: as if each were another worker."""
+    few = [one for one in found if one.plan.workers in (1, 2)]
+    return [
+        Choice(
+            plan=msgspec.structs.replace(one.plan, threads=threads),
+            seconds=one.seconds * one.plan.workers / min(threads, 16),
+            memory_bytes=one.memory_bytes,
+        )
+        for one in few
+        for threads in THREADS
+    ]

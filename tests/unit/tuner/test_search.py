@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import World, computing, in_memory, plans, uneven, waiting
 
-from wellfed._tuner.search import MOST_PLANS, Ask, Reading, Stop, ask, best_of
+from wellfed._tuner.readings import Reading
+from wellfed._tuner.search import MOST_PLANS, Ask, Stop, ask, best_of
 from wellfed.records import Plan
 
 NONE = Plan()

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from wellfed._tuner.search import Ask, Reading, Stop, ask
+from wellfed._tuner.readings import Reading
+from wellfed._tuner.search import Ask, Stop, ask
 from wellfed._tuner.space import Choice, Space
 from wellfed.records import Plan
 
