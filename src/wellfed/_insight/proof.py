@@ -155,8 +155,8 @@ def _with_evidence(bound: Finding, proof: Proof) -> Finding:
 
 
 def _beside_workers(proof: Proof) -> tuple[Evidence, ...]:
-    """That working workers slow the step, if they clearly do."""
-    for trial in proof.trials:
+    """That working workers slow the step, if they clearly do and it is what matters."""
+    for trial in proof.trials if proof.named == "step" else ():
         if trial.kind == "shadow" and isinstance(trial.outcome, Measured):
             slower = trial.outcome.effect
             if slower is not None and slower.low > 1 + INTERFERES:
