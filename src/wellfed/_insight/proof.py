@@ -146,7 +146,8 @@ def _with_evidence(bound: Finding, proof: Proof) -> Finding:
     if named is None:
         return bound
     part = divide(_positive(named.seconds), proof.period_s)
-    took, whole = duration(named.seconds.value), duration(proof.period_s.value)
+    whole_s = proof.period_s.value
+    took, whole = duration(min(named.seconds.value, whole_s)), duration(whole_s)
     what = "your step alone takes" if named.name == "step" else f"{_words(named.name)} costs"
     text = f"measured: {what} {took} of {whole}"
     evidence = Evidence(text=text, value=part.value, low=part.low, high=part.high)

@@ -49,7 +49,7 @@ def _step(case: Case, period_s: Estimate, step_s: Estimate) -> Finding:
         code=CODES["consumer_bound"],
         name="consumer_bound",
         sentence=(
-            f"Your own step alone takes {duration(step_s.value)} of every "
+            f"Your own step alone takes {duration(min(step_s.value, period_s.value))} of every "
             f"{duration(period_s.value)}: data that cost nothing would gain {share(lost.value)}."
         ),
         cost_share=lost,
