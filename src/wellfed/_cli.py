@@ -3,6 +3,7 @@
 0  we have our answer (also when we stopped the script)
 2  usage
 3  no verdict was possible; says why
+4  `compare` found a run slower than was allowed
 otherwise the script's own code, with its own traceback, if it failed by itself
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from wellfed._report.files import Files
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ABSTAINED = 3
+SLOWER = 4
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 DEEP_S = 60.0  # for all experiments together
@@ -34,12 +37,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a page with pictures; opens offline.")
+]
+_Timeline = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a timeline for Perfetto: .json or .json.gz."),
+]
+
 # Options end at the script: everything after it belongs to the script.
 _SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
+_Command = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+]
+_Module = Annotated[
+    str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+]
+
+
 class _Launching(TyperCommand):
     """A command that runs a script: its options end where those of the script begin."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """With Python's own hook: typer's would show the script's errors."""
+        sys.excepthook = sys.__excepthook__
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """As for python, all that follows `-m MODULE` is the module's own."""
@@ -54,13 +79,8 @@ class _Launching(TyperCommand):
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
 def diagnose(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
-    ] = None,
-    module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
-    ] = None,
+    command: _Command = None,
+    module: _Module = None,
     seconds: Annotated[
         float, typer.Option(min=1.0, help="Watch at most so long after the first batch.")
     ] = SECONDS,
@@ -75,10 +95,13 @@ def diagnose(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
     ] = None,
+    html: _Html = None,
+    timeline: _Timeline = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
     target, args = _target(command, module)
-    _check_writable(json)
+    files = Files(json=json, html=html, timeline=timeline)
+    files.check_writable()
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
 
@@ -88,7 +111,6 @@ def diagnose(
     progress = Progress() if _speaks() else None
     observation = Observation(limits, progress=progress, tell=_tell, keep_loaders=deep)
     ended = Ended()
-    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
     try:
         with observation:
             ended = run_script(target, args, module=module is not None)
@@ -97,37 +119,24 @@ def diagnose(
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
     again = _again(limits, module, command or [], deep=deep)
-    raise typer.Exit(_show(observation, again, json, ended, deep=deep))
+    raise typer.Exit(_show(observation, again, files, ended, deep=deep))
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
 def run(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
-    ] = None,
-    module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
-    ] = None,
+    command: _Command = None,
+    module: _Module = None,
 ) -> None:
     """Run a training script unmodified, with wellfed's engine under its DataLoaders."""
     target, args = _target(command, module, verb="run")
-    from wellfed._attach import Ended, run_script
-    from wellfed._attach.torch_loaded import when_torch_is_loaded
+    from wellfed._attach import Ended, install_with_torch, run_script
 
-    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
-    when_torch_is_loaded(_install)
+    install_with_torch()
     try:
         ended = run_script(target, args, module=module is not None)
     except KeyboardInterrupt as interrupt:
         ended = Ended(code=INTERRUPTED, error=interrupt)
     raise typer.Exit(_own_end(ended))
-
-
-def _install() -> None:
-    from wellfed import install
-
-    install()
 
 
 def _target(
@@ -165,19 +174,10 @@ def _again(
     return ["wellfed", "diagnose", *options, *script]
 
 
-def _check_writable(json: Path | None) -> None:
-    """Better now than after a minute of training."""
-    if json is None:
-        return
-    folder = json.parent
-    if json.is_dir() or not os.access(json if json.exists() else folder, os.W_OK):
-        raise UsageError(f"cannot write {json}. Give --json a file in a folder that you may write.")
-
-
 def _show(
     observation: "Observation",
     command: list[str],
-    json: Path | None,
+    files: Files,
     ended: "Ended",
     *,
     deep: bool,
@@ -196,9 +196,7 @@ def _show(
         return 0
     if _speaks():
         _card(report)
-        if json is not None:
-            report.save(str(json))
-            _tell(f"wellfed: the report is in {json}; open it with: wellfed report {json}")
+        files.write(report, _tell)
     if failed:
         return _own_failure(ended)
     if ended.error is not None:
@@ -248,11 +246,63 @@ def _speaks() -> bool:
 @app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    html: _Html = None,
+    timeline: _Timeline = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Merge this trace of torch.profiler into --timeline."),
+    ] = None,
 ) -> None:
-    """Show a saved report; needs no torch."""
+    """Show a saved report: as a card, as a page, or as a timeline. Needs no torch."""
     from wellfed.records import load
 
-    _card(load(file))
+    files = Files(html=html, timeline=timeline, profile=profile)
+    files.check_writable()
+    opened: Report = load(file)
+    if files.asked:
+        files.write(opened, _tell)
+    else:
+        _card(opened)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    after: Annotated[Path, typer.Argument(help="A later one.")],
+    html: _Html = None,
+    fail_if_slower: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help='Exit with 4 if it is slower by more, e.g. "5%".'),
+    ] = None,
+) -> None:
+    """Say what changed between two saved reports: settings, machine, and time."""
+    from wellfed._report.compare import contrast, slower_than
+    from wellfed.records import load
+
+    share = None if fail_if_slower is None else _share(fail_if_slower)
+    Files(html=html).check_writable()
+    was: Report = load(before)
+    now: Report = load(after)
+    seen = contrast(was, now)
+    _compare(was, now, None)
+    Files(html=html).write_compared(was, now, _tell)
+    if share is not None and seen.measured is None:
+        raise NoVerdict("one of the runs saw too few batches to say whether the other is slower.")
+    if share is not None and slower_than(seen, share):
+        _tell(f"wellfed: slower by more than {fail_if_slower}.")
+        raise typer.Exit(SLOWER)
+
+
+def _share(text: str) -> float:
+    """A share as people write it: "5%", "0.05"."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(f"{text!r} is no share. Write, for example: --fail-if-slower 5%")
+    return share
 
 
 @app.command()
@@ -277,10 +327,11 @@ def demo(
     raise typer.Exit(run_demo(folder, seconds, card=_card, compare=_compare, tell=_tell))
 
 
-def _compare(before: "Report", after: "Report", remedy: "Remedy") -> None:
+def _compare(before: "Report", after: "Report", remedy: "Remedy | None") -> None:
     from wellfed._report.compare import render_compare
 
-    typer.echo(render_compare(before, after, remedy.gain, width=_width(), color=_color()), nl=False)
+    predicted = remedy.gain if remedy is not None else None
+    typer.echo(render_compare(before, after, predicted, width=_width(), color=_color()), nl=False)
 
 
 def _card(report: "Report") -> None:

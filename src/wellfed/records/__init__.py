@@ -10,10 +10,11 @@ from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial,
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
 from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
-from wellfed.records.verdict import Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
+from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Bound",
     "Case",
     "Cost",
     "Epoch",
