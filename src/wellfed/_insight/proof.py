@@ -51,16 +51,17 @@ STORAGE = frozenset(
 FAMILIES: Mapping[str, frozenset[str]] = {
     "storage": STORAGE,
     "waiting": STORAGE | ORDER | {"lock_serialised"},
-    "compute": CPU | OVERHEAD | ORDER | {"read_amplification"},
+    "compute": CPU | OVERHEAD | ORDER | {"read_amplification", "lock_serialised"},
     "hand_over": MOVING | OVERHEAD,
     "collate": MOVING | OVERHEAD | CPU | {"collate_bound"},
-    "floor": OVERHEAD | {"transport_objects", "sampler_bound"},
+    "floor": OVERHEAD | {"transport_objects"},
     "step": frozenset({"consumer_bound", "interference", "blocking_copy"}),
 }
 """The verdicts that agree with a largest cost."""
 
 SEEN_BY_THE_LADDER = frozenset().union(*FAMILIES.values())
-"""Any other verdict (start-up, memory, ranks) is about what steady batches do not show."""
+"""Any other verdict (start-up, memory, ranks, the sampler, whose indices are drawn before) is about
+what the ladder does not show."""
 
 PROVEN_BY_FACTOR: Mapping[str, str] = {
     "affinity_pinned": "all cores for each worker",
