@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 
 from wellfed._report.files import Files
 from wellfed._sizes import read_share, read_size
-from wellfed._terminal import card, color, compared, speaks, tell, width
+from wellfed._terminal import card, color, compared, speaks, tell, tuned, width
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
@@ -144,11 +144,11 @@ def tune(
     report = observation.diagnose(["wellfed", "tune", *(command or [])])
     if not speaks():
         return
-    tuned = observation.tune(
+    report = observation.tune(
         report, budget_s=budget, memory_bytes=memory_bytes, tell=lambda text: tell(f"  {text}")
     )
-    card(tuned)
-    files.write(tuned, tell)
+    tuned(report)
+    files.write(report, tell)
 
 
 def _watched(

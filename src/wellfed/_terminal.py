@@ -10,17 +10,23 @@ import typer
 if TYPE_CHECKING:
     from wellfed.records import Remedy, Report
 
-__all__ = ["card", "color", "compared", "speaks", "tell", "width"]
+__all__ = ["card", "color", "compared", "speaks", "tell", "tuned", "width"]
 
 
 def card(report: "Report") -> None:
     """Print the card of a report, and that of its tuning if it has one."""
     from wellfed._report.text import render_text
-    from wellfed._report.tuned import render_tuning
 
     typer.echo(render_text(report, width=width(), color=color()), nl=False)
     if report.tuning is not None:
-        typer.echo(render_tuning(report, width=width(), color=color()), nl=False)
+        tuned(report)
+
+
+def tuned(report: "Report") -> None:
+    """Print what tuning found."""
+    from wellfed._report.tuned import render_tuning
+
+    typer.echo(render_tuning(report, width=width(), color=color()), nl=False)
 
 
 def compared(before: "Report", after: "Report", remedy: "Remedy | None" = None) -> None:

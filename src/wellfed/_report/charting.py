@@ -1,7 +1,7 @@
 """Pictures of what the run amounted to: its stages, other settings, memory."""
 
 from wellfed._report.charts import Curve, Heat, Kind, Level, Part, Point, Stack, Stacked
-from wellfed.records import Bound, Estimate, Forecast, Report, Stage, StageStats
+from wellfed.records import Bound, Estimate, Forecast, Measured, Report, Stage, StageStats
 from wellfed.records.amounts import change, duration, gain, gain_between, size
 
 __all__ = ["memory", "settings_map", "stages", "workers_curve"]
@@ -121,9 +121,26 @@ def workers_curve(report: Report) -> Curve | None:
         across="num_workers",
         unit=unit,
         points=tuple(sorted([*points, here], key=lambda one: one.at)),
-        measured=(here,),
+        measured=(here, *_tried(report, unit)),
         levels=tuple(_level(one, _samples(report), unit) for one in report.verdict.bounds),
     )
+
+
+def _tried(report: Report, unit: str) -> list[Point]:
+    """Other settings of torch's loader that tuning measured."""
+    per = _samples(report)
+    return [
+        Point(
+            at=one.plan.workers,
+            value=per / one.outcome.seconds.value,
+            low=per / one.outcome.seconds.high,
+            high=per / max(1e-12, one.outcome.seconds.low),
+            text=f"{one.name}: {per / one.outcome.seconds.value:,.0f} {unit} measured",
+        )
+        for one in (report.tuning.trials if report.tuning is not None else ())
+        if isinstance(one.outcome, Measured) and one.plan is not None
+        if one.plan.backend == "torch" and one.plan != report.trace.plan
+    ]
 
 
 def _samples(report: Report) -> float:

@@ -7,6 +7,7 @@ from wellfed._report.charts import Chart
 from wellfed._report.figures import Card, Row
 from wellfed._report.machine import machine_rows
 from wellfed._report.titles import title
+from wellfed._report.tuned import render_tuning
 from wellfed._report.view import view
 from wellfed.records import Finding, Report
 from wellfed.records._record import Record
@@ -42,6 +43,8 @@ class Page(Record, frozen=True, kw_only=True):
     created_unix_s: float
     sections: tuple[Section, ...]
     findings: tuple[FindingShown, ...]
+    tuned: str
+    """What tuning found, as lines of text; "" if nothing was tuned."""
     facts: tuple[tuple[Row, ...], ...]
     untold: tuple[str, ...]
     """What could not be read, or was not tested."""
@@ -69,6 +72,7 @@ def page(report: Report) -> Page:
         created_unix_s=report.created_unix_s,
         sections=tuple(section for section in sections if section.charts),
         findings=tuple(_shown(finding, report.verdict.name) for finding in report.verdict.findings),
+        tuned=render_tuning(report, width=100),
         facts=machine_rows(report.machine),
         untold=tuple(dict.fromkeys((*report.unread, *report.trace.failures))),
     )
