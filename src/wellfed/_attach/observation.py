@@ -19,6 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from wellfed._attach import children
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stopper, Stops
@@ -221,8 +223,23 @@ class Observation:
         left = children.gather(self._folder) if self._folder else []
         best = max(left, key=lambda one: one.held_s, default=None)
         if best is not None and best.held_s > held_s:
-            return best.trace, best.workload
-        return self._own(matters, ended_ns) if matters is not None else None
+            from wellfed._attach.reporting import merged
+
+            return merged(best.trace, [one.trace for one in left]), best.workload
+        return self._with_others(*self._own(matters, ended_ns)) if matters is not None else None
+
+    def _with_others(self, trace: Trace, workload: Workload) -> tuple[Trace, Workload]:
+        """Told to rank 0, or, by rank 0, with what the others tell."""
+        from wellfed._attach.reporting import rank_seen
+
+        hearing = self._stopper.hearing
+        if hearing is None:
+            return trace, workload
+        own = rank_seen(trace)
+        if trace.rank:
+            hearing.tell(own)
+            return trace, workload
+        return msgspec.structs.replace(trace, ranks=hearing.hear(own)), workload
 
     def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
         from wellfed._attach.reporting import survey, with_ranks
@@ -239,7 +256,7 @@ class Observation:
             ended_because=self.ended_because,
         )
         rank, world, _ = self._stopper.group or (0, 1, None)
-        return with_ranks(trace, rank, world), survey(matters)
+        return with_ranks(trace, rank, world), survey(matters, trace)
 
     @property
     def batches(self) -> int:

@@ -56,7 +56,7 @@ def view(report: Report) -> Card:
         advice=advice,
         not_worth=() if verdict.abstains else _not_worth(verdict.knobs, advice),
         also=tuple(_also(f) for f in verdict.findings if f is not bound),
-        small_print=(*basis(report), *_unread(report)),
+        small_print=(*basis(report), *_untested(verdict), *_unread(report)),
         wellfed_version=report.wellfed_version,
     )
 
@@ -164,6 +164,10 @@ def _also(finding: Finding) -> Row:
         amount=f"costs {amounts.share(cost)}" if cost > 0 else "",
         text=finding.sentence + remedy,
     )
+
+
+def _untested(verdict: Verdict) -> tuple[Row, ...]:
+    return tuple(Row(label="untested", text=text) for text in verdict.untested)
 
 
 def _unread(report: Report) -> tuple[Row, ...]:

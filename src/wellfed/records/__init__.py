@@ -8,7 +8,16 @@ from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
 from wellfed.records.plan import Plan
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
-from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
+from wellfed.records.trace import (
+    Epoch,
+    Gauge,
+    HotLine,
+    LoaderSeen,
+    RankSeen,
+    Site,
+    Span,
+    Trace,
+)
 from wellfed.records.verdict import Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
@@ -22,12 +31,14 @@ __all__ = [
     "Forecast",
     "Gauge",
     "Gpu",
+    "HotLine",
     "Knob",
     "Ledger",
     "Line",
     "LoaderSeen",
     "Machine",
     "Plan",
+    "RankSeen",
     "Remedy",
     "Report",
     "Site",

@@ -295,6 +295,7 @@ class Watch:
         ready = _ready(it, one)
         asked_cpu = time.process_time_ns()
         try:
+            one.asks()
             one.recorder.stall.asked()
         except Exception:
             self._fail("asking the device for the time")
@@ -316,6 +317,7 @@ class Watch:
                 one.last if not one.recorder.plan.in_order else it.__dict__.get("_rcvd_idx", 0) - 1
             )
             one.recorder.stall.got(one.recorder.batches)
+            one.look(batch)
             one.deliver(delivered, (asked, got, asked_cpu, time.process_time_ns()), ready)
         except Exception:
             self._fail("writing a span")

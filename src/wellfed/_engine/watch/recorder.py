@@ -6,18 +6,21 @@ by the thread that iterates; a second thread may at most read a slightly older s
 
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from wellfed._engine.reading import batches_per_epoch, length_of, read_job, read_workload
-from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.content import is_pinned
+from wellfed._engine.watch.counters import RunQueue
+from wellfed._engine.watch.hot_lines import Seen, Where
+from wellfed._engine.watch.maker import LOOK_EVERY, LOOK_FIRST, Maker
 from wellfed._engine.watch.note import NO_NOTE, Note
 from wellfed._engine.watch.stalls import StallClock
 from wellfed._engine.watch.worker import Mail, opened_files
-from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
+from wellfed.records import Epoch, HotLine, LoaderSeen, Plan, Site, Span, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]
 
@@ -25,6 +28,8 @@ __all__ = ["Pass", "Recorder"]
 MOST_SPANS = 20_000
 MOST_EPOCHS = 1_000  # kept, with their spans: for loaders of a batch or two
 MOST_PATHS = 256
+MOST_LINES = 256  # kept; reported are the hottest
+MOST_HOT = 32
 
 _FIELDS = Span.__struct_fields__
 _STALL = _FIELDS.index("device_stall_ns")
@@ -60,6 +65,8 @@ class Recorder:
         """Wait plus the step after it, in all: the loader with the most is the one that matters."""
         self.paths: dict[str, None] = {}
         self.stall = StallClock()
+        self._samples: Counter[Where] = Counter()
+        self._locked: Counter[Where] = Counter()
         # Flat tuples of numbers are invisible to the garbage collector, however many there are.
         self._spans: deque[tuple[Any, ...]] = deque(maxlen=MOST_SPANS)
         self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
@@ -83,10 +90,20 @@ class Recorder:
         self.waited_ns += got - asked
         self.held_ns += got - asked
         self._last_got_ns = got
-        self._spans.append((self.batches, *head, *note, one.paused_ns))
+        after = one.paused_ns, one.step_queue_ns, one.pinned
+        self._spans.append((self.batches, *head, *note, *after))
         self.batches += 1
         if mail is not None and mail.paths and len(self.paths) < MOST_PATHS:
             self.paths.update(dict.fromkeys(mail.paths))
+        if mail is not None and mail.lines:
+            self._add(mail.lines)
+
+    def _add(self, lines: list[Seen]) -> None:
+        for *place, samples, locked in lines:
+            where: Where = tuple(place)  # type: ignore[assignment]
+            if where in self._samples or len(self._samples) < MOST_LINES:
+                self._samples[where] += samples
+                self._locked[where] += locked
 
     @property
     def workload(self) -> Workload:
@@ -130,6 +147,17 @@ class Recorder:
             spans_dropped=self.batches - len(spans),
             epochs=tuple(_epoch(one, first, zero_ns) for one in epochs),
             device="cuda" if self.stall.stalls_ns else "cpu",
+            hot_lines=tuple(
+                HotLine(
+                    file=file,
+                    line=line,
+                    function=function,
+                    library=library,
+                    samples=samples,
+                    locked=self._locked[file, line, function, library],
+                )
+                for (file, line, function, library), samples in self._samples.most_common(MOST_HOT)
+            ),
             **more,
         )
 
@@ -151,6 +179,10 @@ class Pass:
         self.number = 0
         self.sampler_ns = 0
         self.paused_ns = 0
+        self.step_queue_ns = -1
+        self.pinned = -1
+        self._run_queue = RunQueue()
+        self._got_queue_ns = -1
         self.arrived: dict[int, Mail] = {}
         self.last = -1
         self.inside = False
@@ -159,6 +191,17 @@ class Pass:
         if recorder.plan.workers == 0:
             opened_files.hook()
             self.maker = Maker(-1, opened_files)
+
+    def asks(self) -> None:
+        """The trainer is about to ask: what its step waited for a core is known."""
+        now_ns, before_ns = self._run_queue.read_ns(), self._got_queue_ns
+        known = now_ns >= before_ns >= 0
+        self.step_queue_ns = now_ns - before_ns if known else -1
+
+    def look(self, batch: Any) -> None:
+        """Now and again: whether the batch is in page-locked memory. Only with a device in use."""
+        due = self.number < LOOK_FIRST or self.number % LOOK_EVERY == 0
+        self.pinned = is_pinned(batch) if due and self.recorder.stall.ready() else -1
 
     def arrive(self, index: Any) -> None:
         """The trainer took a batch's message from the result queue."""
@@ -207,6 +250,7 @@ class Pass:
         self.epoch["batches"] = self.number
         self.recorder.keep(self, head, note, mail)
         self.sampler_ns = self.paused_ns = 0
+        self._got_queue_ns = self._run_queue.read_ns()
 
     def end(self, now_ns: int, *, complete: bool) -> None:
         """The iterator is exhausted or given up."""
@@ -216,7 +260,8 @@ class Pass:
         self.close()
 
     def close(self) -> None:
-        """Give back what its maker holds open; harmless while it goes on."""
+        """Give back what it and its maker hold open; harmless while it goes on."""
+        self._run_queue.close()
         if self.maker is not None:
             self.maker.close()
 
