@@ -3,6 +3,7 @@
 0  we have our answer (also when we stopped the script)
 2  usage
 3  no verdict was possible; says why
+4  `compare` found a run slower than was allowed
 otherwise the script's own code, with its own traceback, if it failed by itself
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from wellfed._report.files import Files
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ABSTAINED = 3
+SLOWER = 4
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 
@@ -32,6 +35,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a page with pictures; opens offline.")
+]
+_Timeline = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a timeline for Perfetto: .json or .json.gz."),
+]
 
 # Options end at the script: everything after it belongs to the script.
 _SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
@@ -70,10 +81,13 @@ def diagnose(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
     ] = None,
+    html: _Html = None,
+    timeline: _Timeline = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
     target, args = _target(command, module)
-    _check_writable(json)
+    files = Files(json=json, html=html, timeline=timeline)
+    files.check_writable()
     from wellfed._attach import Ended, Limits, Observation, run_script
     from wellfed._report.live import Progress
 
@@ -91,7 +105,7 @@ def diagnose(
         _tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    raise typer.Exit(_show(observation, _again(limits, module, command or []), json, ended))
+    raise typer.Exit(_show(observation, _again(limits, module, command or []), files, ended))
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
@@ -154,16 +168,7 @@ def _again(limits: "Limits", module: str | None, script: list[str]) -> list[str]
     return ["wellfed", "diagnose", *options, *script]
 
 
-def _check_writable(json: Path | None) -> None:
-    """Better now than after a minute of training."""
-    if json is None:
-        return
-    folder = json.parent
-    if json.is_dir() or not os.access(json if json.exists() else folder, os.W_OK):
-        raise UsageError(f"cannot write {json}. Give --json a file in a folder that you may write.")
-
-
-def _show(observation: "Observation", command: list[str], json: Path | None, ended: "Ended") -> int:
+def _show(observation: "Observation", command: list[str], files: Files, ended: "Ended") -> int:
     """Print the card of what was seen, and say what to exit with."""
     failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
@@ -176,9 +181,7 @@ def _show(observation: "Observation", command: list[str], json: Path | None, end
         return 0
     if _speaks():
         _card(report)
-        if json is not None:
-            report.save(str(json))
-            _tell(f"wellfed: the report is in {json}; open it with: wellfed report {json}")
+        files.write(report, _tell)
     if failed:
         return _own_failure(ended)
     if ended.error is not None:
@@ -215,11 +218,63 @@ def _speaks() -> bool:
 @app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    html: _Html = None,
+    timeline: _Timeline = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Merge this trace of torch.profiler into --timeline."),
+    ] = None,
 ) -> None:
-    """Show a saved report; needs no torch."""
+    """Show a saved report: as a card, as a page, or as a timeline. Needs no torch."""
     from wellfed.records import load
 
-    _card(load(file))
+    files = Files(html=html, timeline=timeline, profile=profile)
+    files.check_writable()
+    opened: Report = load(file)
+    if files.asked:
+        files.write(opened, _tell)
+    else:
+        _card(opened)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A report saved with --json.")],
+    after: Annotated[Path, typer.Argument(help="A later one.")],
+    html: _Html = None,
+    fail_if_slower: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help='Exit with 4 if it is slower by more, e.g. "5%".'),
+    ] = None,
+) -> None:
+    """Say what changed between two saved reports: settings, machine, and time."""
+    from wellfed._report.compare import contrast, slower_than
+    from wellfed.records import load
+
+    share = None if fail_if_slower is None else _share(fail_if_slower)
+    Files(html=html).check_writable()
+    was: Report = load(before)
+    now: Report = load(after)
+    seen = contrast(was, now)
+    _compare(was, now, None)
+    Files(html=html).write_compared(was, now, _tell)
+    if share is not None and seen.measured is None:
+        raise NoVerdict("one of the runs saw too few batches to say whether the other is slower.")
+    if share is not None and slower_than(seen, share):
+        _tell(f"wellfed: slower by more than {fail_if_slower}.")
+        raise typer.Exit(SLOWER)
+
+
+def _share(text: str) -> float:
+    """A share as people write it: "5%", "0.05"."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(f"{text!r} is no share. Write, for example: --fail-if-slower 5%")
+    return share
 
 
 @app.command()
@@ -244,10 +299,11 @@ def demo(
     raise typer.Exit(run_demo(folder, seconds, card=_card, compare=_compare, tell=_tell))
 
 
-def _compare(before: "Report", after: "Report", remedy: "Remedy") -> None:
+def _compare(before: "Report", after: "Report", remedy: "Remedy | None") -> None:
     from wellfed._report.compare import render_compare
 
-    typer.echo(render_compare(before, after, remedy.gain, width=_width(), color=_color()), nl=False)
+    predicted = remedy.gain if remedy is not None else None
+    typer.echo(render_compare(before, after, predicted, width=_width(), color=_color()), nl=False)
 
 
 def _card(report: "Report") -> None:

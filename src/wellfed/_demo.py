@@ -1,7 +1,7 @@
 """The demonstration: real JPEG files, a common bad setting, the remedy, and what it gained.
 
-    make pictures ─► diagnose the training script ─► card
-                     └ apply the first remedy ─► diagnose again ─► predicted against measured
+    make pictures ─► diagnose the training script ─► card, page
+                     └ apply the first remedy ─► diagnose again ─► predicted against measured, page
 
 Both runs are plain `wellfed diagnose` commands on the shipped script, in processes of their own.
 """
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from wellfed._report.files import Files
 from wellfed.errors import MissingExtra, NoVerdict
 from wellfed.records import Plan, Remedy, Report, load
 
@@ -51,6 +52,8 @@ def run_demo(
             tell(f"wellfed: once more, because {before.verdict.abstains}")
             before = _diagnosed(examples, data, Path(reports) / "before.json", seconds, tell)
         card(before)
+        pages = _pages(folder)
+        Files(html=pages / "before.html").write(before, tell)
         remedy = first_remedy(before)
         if remedy is None or remedy.plan is None:
             why = before.verdict.abstains or "no setting of the loader would gain here."
@@ -60,7 +63,16 @@ def run_demo(
         tell(f"wellfed: applying the remedy: train_images.py {' '.join(options)}")
         after = _diagnosed(examples, [*data, *options], Path(reports) / "after.json", seconds, tell)
         compare(before, after, remedy)
+        Files(html=pages / "after.html").write(after, tell)
     return 0
+
+
+def _pages(pictures: Path | None) -> Path:
+    """Where the pages of both runs are kept: beside the pictures."""
+    folder = pictures or Path(tempfile.gettempdir()) / "demo-jpegs"
+    pages = folder.with_name(f"{folder.name}-reports")
+    pages.mkdir(parents=True, exist_ok=True)
+    return pages
 
 
 def first_remedy(report: Report) -> Remedy | None:

@@ -27,6 +27,8 @@ def wellfed(folder: Path, *words: str) -> Ran:
         (["folder"], "cannot find a module to run in 'folder'."),
         (["--json", "none/report.json", "x.py"], "cannot write none/report.json."),
         (["--json", "folder", "x.py"], "cannot write folder."),
+        (["--html", "none/page.html", "x.py"], "cannot write none/page.html."),
+        (["--timeline", "folder", "x.py"], "cannot write folder."),
     ],
 )
 def test_a_command_that_means_nothing_is_usage(

@@ -1,6 +1,7 @@
 """The demonstration, and the wheel that carries it, as a stranger would use them."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,9 @@ def test_the_demonstration_diagnoses_applies_and_compares() -> None:
     if ran.returncode == 0 and "cpu_underprovisioned" in ran.stdout:
         assert "before and after" in ran.stdout
         assert "predicted" in ran.stdout
+        (before, after) = re.findall(r"the page is in (\S+\.html);", ran.stderr)
+        assert Path(before).read_text().startswith("<!doctype html>")
+        assert Path(after).read_text().startswith("<!doctype html>")
 
 
 def test_a_wheel_carries_the_examples_and_runs_without_the_checkout(tmp_path: Path) -> None:

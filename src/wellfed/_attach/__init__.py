@@ -2,7 +2,6 @@
 
 script       the script as Python would run it: `__main__`, argv, path, exit code, traceback
 observation  watch + gauges + machine facts around it
-reporting    the Report of what was seen
 pacer        when enough has been seen
 stopping     the script is stopped at a batch
 ranks        distributed ranks agree on the batch after which they stop

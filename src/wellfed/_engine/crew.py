@@ -64,7 +64,10 @@ class Crew:
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
+        began_ns = time.perf_counter_ns()
         self._template = Template(setup, context or multiprocessing)
+        self.start_ns = [time.perf_counter_ns() - began_ns]
+        """How long starting the template took, and then asking for each process."""
         self._poll.register(self._template, select.EPOLLIN)
         self._to_all, self._from_all = wire.pair()
         self._to_all.setblocking(False)
@@ -77,6 +80,7 @@ class Crew:
             hosted: the logical workers that live in it.
             threads: how many fetch samples side by side in it; 0: it has but one.
         """
+        began_ns = time.perf_counter_ns()
         number = len(self._members)
         board = Board()
         mine, theirs = wire.pair()
@@ -91,6 +95,7 @@ class Crew:
         self._pages.append(board.page)
         self._poll.register(mine, select.EPOLLIN)
         self._by_fd[mine.fileno()] = number
+        self.start_ns.append(time.perf_counter_ns() - began_ns)
 
     def __len__(self) -> int:
         return len(self._members)

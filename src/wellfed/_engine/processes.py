@@ -13,22 +13,25 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
+from wellfed._engine.arrivals import Came, left_s, parcel_of, told_of
 from wellfed._engine.crew import Crew
 from wellfed._engine.failures import raise_failure
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Send, Wait
 from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
-from wellfed._engine.parcel import Parcel, discard, unpack
+from wellfed._engine.parcel import discard, unpack
 from wellfed._engine.positions import samples_in
 from wellfed._engine.reading import ahead
+from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes", "left_s", "parcel_of"]
+__all__ = ["ProcessStream", "Processes"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -77,14 +80,19 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
+        self.plan = plan
+        """How batches are made; its `workers` are the processes that there are."""
+        self.delivery = Delivery(())
+        """How the last batch came."""
         self._job = job
-        self._plan = plan
         self._fixed_because = away.standing_reason(job)
         self._crew = self._start(crew)
         self._epoch = -1
         self._anew = False
         self._dead = ""
         """What a worker's death was told with."""
+        self._untold: RuntimeError | None = None
+        """A death that `__next__` has not told of yet."""
         self._largest_bytes = 0
         self._indices = indices
         self.ended = False
@@ -104,14 +112,15 @@ class ProcessStream:
             crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
-        processes = homes if self._fixed_because else self._plan.workers
+        processes = homes if self._fixed_because else self.plan.workers
         try:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
-                crew.add(hosted, self._plan.threads)
+                crew.add(hosted, self.plan.threads)
         except BaseException:
             crew.close()
             raise
+        self.plan = replace(self.plan, backend=self.backend, workers=processes)
         return crew
 
     @property
@@ -123,6 +132,20 @@ class ProcessStream:
     def pids(self) -> list[int]:
         """The worker processes."""
         return self._crew.pids
+
+    @property
+    def start_ns(self) -> list[int]:
+        """How long starting took: of what workers come from, then of asking for each of them."""
+        return self._crew.start_ns
+
+    def ready(self) -> int:
+        """Batches that have come: the next one, or some that wait for their turn."""
+        try:
+            while not self._dead and self._receive(0):
+                self._dispatch()
+        except RuntimeError as error:  # a worker died: `__next__` is to say so
+            self._untold = error
+        return self._flow.ready
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -151,13 +174,13 @@ class ProcessStream:
 
     @property
     def _window(self) -> int:
-        return self._job.workers * ahead(self._plan)
+        return self._job.workers * ahead(self.plan)
 
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
             workers=self._job.workers,
             window=self._window,
-            in_order=self._plan.in_order,
+            in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
 
@@ -165,10 +188,10 @@ class ProcessStream:
         _, first = self._tasks.get(0, (0, None))
         can_join = self._job.collate is default_collate and self._job.batched
         # What threads are for begins once batches may move.
-        parts = 1 if self._plan.threads else 0
+        parts = 1 if self.plan.threads else 0
         if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
             parts = max(parts, min(len(self._crew), len(first)))
-        return parts if parts > 1 or self._plan.threads else 0
+        return parts if parts > 1 or self.plan.threads else 0
 
     def _read_index(self) -> None:
         try:
@@ -193,11 +216,7 @@ class ProcessStream:
             self._crew.send(task, None if send.anywhere and processes > 1 else process)
 
     def _task(self, send: Send) -> Task:
-        position, index = self._tasks[send.number]
-        if send.parts > 1:
-            share = -(-len(index) // send.parts)
-            index = index[send.part * share : (send.part + 1) * share]
-            position += send.part * share
+        position, index = self._share(send.number, send.part, send.parts)
         return Task(
             epoch=self._epoch,
             number=send.number,
@@ -210,15 +229,27 @@ class ProcessStream:
             index=index,
         )
 
+    def _share(self, number: int, part: int, parts: int) -> tuple[int, Any]:
+        """Where in the epoch a part of a batch begins, and its share of the indices."""
+        position, index = self._tasks[number]
+        if parts == 1:
+            return position, index
+        share = -(-len(index) // parts)
+        return position + part * share, index[part * share : (part + 1) * share]
+
     def __next__(self) -> Any:
         deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
+        if self._untold is not None:
+            untold, self._untold = self._untold, None
+            raise untold
         if self._dead:
             raise RuntimeError(self._dead)
+        held = 0
         while True:
             # Workers are about to be made anew: what they have made is not what torch's would make.
             step = Wait() if self._anew else self._flow.next()
             if isinstance(step, Deliver):
-                done, value = self._deliver(step)
+                done, value = self._deliver(step, held)
                 if done:
                     return value
                 self._dispatch()
@@ -226,10 +257,12 @@ class ProcessStream:
                 self.ended = True
                 raise StopIteration
             else:
+                held = self._flow.ready
                 self._receive(left_s(deadline, self._job.timeout_s))
                 self._dispatch()
 
-    def _receive(self, within_s: float | None) -> None:
+    def _receive(self, within_s: float | None) -> bool:
+        """Take what has come, and wait for it; whether anything came."""
         self._crew.flush()
         try:
             came = self._crew.wait(within_s)
@@ -237,16 +270,18 @@ class ProcessStream:
             self._dead = str(error)
             self.close()
             raise
+        now_ns = time.perf_counter_ns()
         for process, record in came:
             if record.why:
                 self._stay(record)
             if record.epoch == self._epoch:
-                self._take(process, record)
+                self._take((process, record, now_ns))
             else:
-                self._return([(process, record)])
+                self._return([(process, record, now_ns)])
+        return bool(came)
 
-    def _take(self, process: int, record: Record) -> None:
-        came = (process, record)
+    def _take(self, came: Came) -> None:
+        process, record, _ = came
         if record.kind == Kind.EXHAUSTED:
             self._flow.exhausted(process, record.number)
             self._read_index()
@@ -264,7 +299,7 @@ class ProcessStream:
         # process of its own, the workers are made anew; nothing was delivered yet.
         none_delivered = list(self._tasks) == list(range(len(self._tasks)))
         if record.why & away.CHANGED and record.number == self._epoch == 0 and none_delivered:
-            self._anew = self._plan.workers != self._job.workers or record.parts > 1
+            self._anew = self.plan.workers != self._job.workers or record.parts > 1
 
     def _start_anew(self) -> None:
         read = sorted(self._tasks)
@@ -274,13 +309,15 @@ class ProcessStream:
         for _ in read:
             self._flow.add()
 
-    def _return(self, unwanted: list[tuple[int, Record]]) -> None:
+    def _return(self, unwanted: list[Came]) -> None:
         """The slabs of what nobody will unpack are free."""
-        for process, record in unwanted:
+        for process, record, _ in unwanted:
             discard(parcel_of(record), self._crew.shelf(process))
 
-    def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
-        parts = [self._unpacked(process, record) for process, record in batch.parts]
+    def _deliver(self, batch: Deliver, held: int) -> tuple[bool, Any]:
+        began_ns = time.perf_counter_ns()
+        told = tuple(self._told(process, record) for process, record, _ in batch.parts)
+        parts = [self._unpacked(process, record) for process, record, _ in batch.parts]
         if len(parts) > 1:
             try:
                 value = joined(parts)
@@ -289,15 +326,22 @@ class ProcessStream:
                 return False, None
         else:
             value = parts[0]
+        arrived_ns = max(arrived_ns for _, _, arrived_ns in batch.parts)
+        self.delivery = Delivery(told, arrived_ns, time.perf_counter_ns() - began_ns, held)
         del self._tasks[batch.number]
         # As torch does it: read and sent before the batch is handed over, which is lost where the
         # sampler raises.
         self._read_index()
         self._dispatch()
-        _, record = batch.parts[0]
+        _, record, _ = batch.parts[0]
         if record.kind == Kind.RAISED:
             raise_failure(record.body)
         return True, value
+
+    def _told(self, process: int, record: Record) -> Any:
+        counted = self._job.batched and not self._job.iterable
+        samples = samples_in(self._share(record.number, record.part, record.parts)[1])
+        return told_of(process, record, self._crew.shelf(process), samples if counted else -1)
 
     def _unpacked(self, process: int, record: Record) -> Any:
         if record.kind != Kind.BATCH:
@@ -310,21 +354,3 @@ class ProcessStream:
     def close(self) -> None:
         """End the workers. Harmless when called twice."""
         self._crew.close()
-
-
-def parcel_of(record: Record) -> Parcel:
-    return Parcel(record.slab, record.offset, record.length, record.used, record.body)
-
-
-def left_s(deadline: float | None, timeout_s: float) -> float | None:
-    """How long to wait still; None: for ever.
-
-    Raises:
-        RuntimeError: no longer, in torch's words.
-    """
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
-    return left

@@ -13,6 +13,7 @@ import numpy as np
 
 from wellfed._insight.abstain import not_enough_evidence, too_noisy
 from wellfed._insight.knobs import knobs
+from wellfed._insight.landscape import bounds, landscape
 from wellfed._insight.ledger import account
 from wellfed._insight.outlook import forecasts
 from wellfed._insight.rules import RULES
@@ -52,7 +53,9 @@ def diagnose(
     case = build_case(machine, workload, trace, rng)
     if case is None:
         return None, account(trace), not_enough_evidence(len(trace.spans))
-    return case.stats, case.ledger, judge(case)
+    verdict = judge(case)
+    pictured = msgspec.structs.replace(verdict, forecasts=landscape(case, rng), bounds=bounds(case))
+    return case.stats, case.ledger, pictured
 
 
 def build_case(

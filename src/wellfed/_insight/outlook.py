@@ -4,12 +4,12 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import divide, scale
-from wellfed._insight.pipeline import Transport, demand_of
+from wellfed._insight.pipeline import demand_of, transport_of
 from wellfed._insight.predict import predict_period, speedup, worker_curve
-from wellfed._insight.supply import ceiling, respawn_s, stage_s, usable_cores
+from wellfed._insight.supply import by_rows, ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
-__all__ = ["forecasts"]
+__all__ = ["forecast_of", "forecasts", "worker_counts"]
 
 # Past these, a step of one is no news: the curve is flat or linear between them.
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -26,9 +26,13 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     epochs, because starting and ending them is what is saved.
     """
     plan, stats = case.plan, case.stats
+    if plan.threads or by_rows(case):
+        # A worker with threads makes several batches at once, which the model does not know; and
+        # rows of tensors in memory are read in the trainer's process, whatever is asked for.
+        return ()
     told = [
-        _forecast(case, other, _gain_of_workers(case, other, period_s))
-        for other, period_s in worker_curve(case, _counts(case), rng)
+        forecast_of(case, other, _gain_of_workers(case, other, period_s))
+        for other, period_s in worker_curve(case, worker_counts(case), rng)
         if other != plan
     ]
     if plan.workers:
@@ -36,14 +40,14 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
         if plan.in_order and plan.workers > 1:
             variants.append(msgspec.structs.replace(plan, in_order=False))
         told += [
-            _forecast(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
+            forecast_of(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
             for other in variants
         ]
         told += _persistent(case)
     return tuple(told)
 
 
-def _counts(case: Case) -> list[int]:
+def worker_counts(case: Case) -> list[int]:
     """Worker counts worth asking about: up to what the demand could use, and twice the cores."""
     step_s = max(1e-6, case.stats.period_s.value * (1 - case.stats.wait_share.value))
     wanted = stage_s(case, "fetch") / step_s
@@ -74,7 +78,7 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
 
 def _step_alone_s(case: Case) -> float:
     """Seconds of the step when no worker competes with it for a core."""
-    demand = demand_of(case, Transport())
+    demand = demand_of(case, transport_of(case.plan))
     if demand is None:
         return case.stats.period_s.value * (1 - case.stats.wait_share.value)
     return float((demand.step_off_s + demand.step_cpu_s).mean())
@@ -90,10 +94,11 @@ def _persistent(case: Case) -> list[Forecast]:
     now = Estimate(value=epoch_s, low=0.95 * epoch_s, high=1.05 * epoch_s)
     then_s = max(1e-9, epoch_s - saved_s)
     then = Estimate(value=then_s, low=0.95 * then_s, high=1.05 * then_s)
-    return [_forecast(case, kept, divide(now, then))]
+    return [forecast_of(case, kept, divide(now, then))]
 
 
-def _forecast(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+def forecast_of(case: Case, plan: Plan, gain: Estimate) -> Forecast:
+    """The gain of a plan as a forecast: never more than the device leaves, with its memory."""
     if case.stats.device_stall_share is not None and not plan.persistent:
         # What the device never waited for cannot be won: the model knows the host's waits only.
         gain = _at_most(gain, ceiling(case))

@@ -2,42 +2,19 @@
 
 from math import exp, isfinite, log, sqrt
 
+from wellfed._report.figures import Change, Contrast
 from wellfed._report.prose import settings
 from wellfed._report.sheet import Page, Sheet
+from wellfed._report.surroundings import caveats, surroundings
 from wellfed.records import Estimate, Report, StageStats, amounts
-from wellfed.records._record import Record
 
-__all__ = ["Change", "Contrast", "contrast", "render_compare"]
+__all__ = ["contrast", "render_compare", "slower_than"]
 
 COLUMN = 12
 """Columns of a value in the table."""
 
 SCALE_LEAST, SCALE_MOST = 16, 36
 """Columns of the drawn intervals: fewer tell nothing, more tell no more."""
-
-
-class Change(Record, frozen=True, kw_only=True):
-    """One thing before and after."""
-
-    label: str
-    before: str
-    after: str
-
-
-class Contrast(Record, frozen=True, kw_only=True):
-    """Two runs side by side."""
-
-    changed: tuple[Change, ...]
-    """Settings that differ."""
-    rows: tuple[Change, ...]
-    """What was measured."""
-    measured: Estimate | None
-    """Speed after over speed before; None if either run saw too little."""
-    predicted: Estimate | None
-    holds: bool | None
-    """Whether what was measured lies inside the predicted interval; None without the two."""
-    sentence: str
-    """The same in words."""
 
 
 def contrast(before: Report, after: Report, predicted: Estimate | None = None) -> Contrast:
@@ -58,6 +35,8 @@ def contrast(before: Report, after: Report, predicted: Estimate | None = None) -
         predicted=predicted,
         holds=holds,
         sentence=_sentence(measured, predicted, holds),
+        surroundings=surroundings(before, after),
+        caveats=caveats(before, after),
     )
 
 
@@ -87,12 +66,28 @@ def render_compare(
     sheet.row("", f"{'before':<{COLUMN}}", ("after", "strong"))
     for row in (*seen.rows, *seen.changed):
         sheet.row(row.label, f"{row.before:<{COLUMN}}", (row.after, "strong"))
+    if seen.surroundings:
+        sheet.blank()
+        for row in seen.surroundings:
+            sheet.row(row.label, f"{row.before} → ", (row.after, "strong"))
     sheet.blank()
     _intervals(sheet, seen)
     tone = "strong" if seen.holds is None else "good" if seen.holds else "unsure"
     sheet.row("", (seen.sentence, tone))
+    for caveat in seen.caveats:
+        sheet.row("", (caveat, "small"))
     sheet.rule()
     return str(sheet)
+
+
+def slower_than(seen: Contrast, share: float) -> bool:
+    """Whether the second run is slower by more than `share` of the first, and not by noise alone.
+
+    Args:
+        seen: two runs.
+        share: 0 to 1.
+    """
+    return bool(seen.differs and seen.measured and seen.measured.value < 1 - share)
 
 
 def _rows(before: StageStats | None, after: StageStats | None) -> tuple[Change, ...]:
@@ -142,6 +137,8 @@ def _sentence(measured: Estimate | None, predicted: Estimate | None, holds: bool
     if measured is None:
         return "Too few batches were seen to compare the two runs."
     speed = amounts.gain(measured.value)
+    if predicted is None and measured.low <= 1.0 <= measured.high:
+        return f"No difference beyond the noise: {speed}, {amounts.gain_between(measured)}."
     if predicted is None:
         return f"{speed} measured, {amounts.gain_between(measured)}."
     interval = amounts.gain_between(predicted)

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 from wellfed.records import Estimate
 from wellfed.records._record import Record
 
-__all__ = ["Advice", "Bar", "Card", "Role", "Row", "Split", "Tone"]
+__all__ = ["Advice", "Bar", "Card", "Change", "Contrast", "Role", "Row", "Split", "Tone"]
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
 """Nothing to fix, something to fix, or no verdict."""
@@ -88,3 +88,38 @@ class Card(Record, frozen=True, kw_only=True):
     small_print: tuple[Row, ...]
     """What all this rests on."""
     wellfed_version: str
+
+
+class Change(Record, frozen=True, kw_only=True):
+    """One thing before and after."""
+
+    label: str
+    before: str
+    after: str
+
+
+class Contrast(Record, frozen=True, kw_only=True):
+    """Two runs side by side."""
+
+    changed: tuple[Change, ...]
+    """Settings that differ."""
+    rows: tuple[Change, ...]
+    """What was measured."""
+    measured: Estimate | None
+    """Speed after over speed before; None if either run saw too little."""
+    predicted: Estimate | None
+    holds: bool | None
+    """Whether what was measured lies inside the predicted interval; None without the two."""
+    sentence: str
+    """The same in words."""
+    surroundings: tuple[Change, ...] = ()
+    """Facts and verdicts that differ."""
+    caveats: tuple[str, ...] = ()
+    """Why the two may not be comparable."""
+
+    @property
+    def differs(self) -> bool | None:
+        """Whether the speeds differ by more than their noise; None if they are not known."""
+        if self.measured is None:
+            return None
+        return not self.measured.low <= 1.0 <= self.measured.high

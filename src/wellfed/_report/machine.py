@@ -8,7 +8,7 @@ from wellfed._report.sheet import Page, Sheet
 from wellfed.records import Fact, Gpu, Machine
 from wellfed.records.amounts import share, size
 
-__all__ = ["machine_rows", "render_machine"]
+__all__ = ["machine_rows", "render_machine", "say"]
 
 # A fact that is absent by nature, not by failure, says so with this word (see `Machine.unread`).
 NONE = "none:"
@@ -95,6 +95,16 @@ def machine_rows(machine: Machine) -> tuple[tuple[Row, ...], ...]:
         for shown in GROUPS
     )
     return tuple(group for group in groups if group)
+
+
+def say(name: str, fact: Fact[Any]) -> tuple[str, str]:
+    """The label of a field of `Machine` and its value in words; "unknown" if it was not read."""
+    label, words = next(
+        (label, words) for group in GROUPS for field, label, words in group if field == name
+    )
+    if fact.value is None:
+        return label.strip(), "none" if fact.how.startswith(NONE) else "unknown"
+    return label.strip(), words(fact.value)
 
 
 def _rows(label: str, fact: Fact[Any], say: Callable[[Any], str]) -> list[Row]:

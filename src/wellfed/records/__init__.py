@@ -18,10 +18,11 @@ from wellfed.records.trace import (
     Span,
     Trace,
 )
-from wellfed.records.verdict import Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
+from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Bound",
     "Case",
     "Epoch",
     "Estimate",

@@ -6,7 +6,7 @@ from wellfed.records.plan import Plan
 from wellfed.records.stats import Estimate, Ledger, StageStats
 from wellfed.records.trace import Trace
 
-__all__ = ["Case", "Evidence", "Finding", "Forecast", "Knob", "Remedy", "Verdict"]
+__all__ = ["Bound", "Case", "Evidence", "Finding", "Forecast", "Knob", "Remedy", "Verdict"]
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -71,6 +71,26 @@ class Knob(Record, frozen=True, kw_only=True):
     """What it would do and why, in one clause."""
 
 
+class Forecast(Record, frozen=True, kw_only=True):
+    """What the model expects of another plan."""
+
+    plan: Plan
+    gain: Estimate
+    """Speed over the speed of the plan that ran; below 1 it would be slower."""
+    memory_bytes: int | None = None
+    """Memory it would take beyond the plan that ran, in bytes; None if unknown."""
+
+
+class Bound(Record, frozen=True, kw_only=True):
+    """The speed that one resource allows, whatever the others do."""
+
+    name: str
+    """"step", "cpu" or "storage"."""
+    batches_per_s: Estimate
+    sentence: str
+    """Where the number comes from, in one clause."""
+
+
 class Verdict(Record, frozen=True, kw_only=True):
     """Which resource bounds the pipeline, or why that cannot be said."""
 
@@ -89,16 +109,10 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Causes that nothing in this run could have shown, each with why, one sentence each."""
     abstains: str = ""
     """Why there is no verdict; "" if there is one."""
-
-
-class Forecast(Record, frozen=True, kw_only=True):
-    """What the model expects of another plan."""
-
-    plan: Plan
-    gain: Estimate
-    """Speed over the speed of the plan that ran; below 1 it would be slower."""
-    memory_bytes: int | None = None
-    """Memory it would take beyond the plan that ran, in bytes; None if unknown."""
+    forecasts: tuple[Forecast, ...] = ()
+    """What the model expects of other numbers of workers and depths of the buffer."""
+    bounds: tuple[Bound, ...] = ()
+    """The speeds that single resources allow."""
 
 
 class Case(Record, frozen=True, kw_only=True):

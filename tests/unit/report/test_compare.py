@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from reports import FASTER, STARVED, est
 
-from wellfed._report.compare import Change, contrast, render_compare
+from wellfed._report.compare import contrast, render_compare, slower_than
+from wellfed._report.figures import Change
 
 
 def test_the_gain_is_measured_with_an_interval() -> None:
@@ -70,3 +71,46 @@ def test_both_intervals_are_drawn_on_one_scale() -> None:
 
     assert measured.index("│") == predicted.index("│")
     assert measured.index("┤") < predicted.index("├")
+
+
+def test_what_else_differs_is_listed_and_what_fluctuates_is_not() -> None:
+    quota = msgspec.structs.replace(STARVED.machine.cpus_quota, value=4.0)
+    free = msgspec.structs.replace(STARVED.machine.memory_available_bytes, value=1)
+    machine = msgspec.structs.replace(
+        STARVED.machine, cpus_quota=quota, memory_available_bytes=free
+    )
+    after = msgspec.structs.replace(STARVED, machine=machine)
+
+    assert contrast(STARVED, after).surroundings == (Change(label="quota", before="8", after="4"),)
+    assert "8 → 4" in render_compare(STARVED, after)
+
+
+def test_another_batch_size_is_said_to_be_another() -> None:
+    workload = msgspec.structs.replace(FASTER.workload, batch_size=128)
+    seen = contrast(STARVED, msgspec.structs.replace(FASTER, workload=workload))
+
+    assert seen.caveats == (
+        "The batch size differs: 64, then 128; speeds are compared by samples.",
+    )
+
+
+def test_the_same_run_twice_does_not_differ() -> None:
+    seen = contrast(STARVED, STARVED)
+
+    assert seen.differs is False
+    assert seen.sentence.startswith("No difference beyond the noise")
+    assert seen.surroundings == ()
+    assert seen.caveats == ()
+
+
+@pytest.mark.parametrize(("share", "slower"), [(0.05, True), (0.5, True), (0.6, False)])
+def test_slower_is_beyond_the_threshold_and_the_noise(share: float, slower: bool) -> None:
+    assert slower_than(contrast(FASTER, STARVED), share) is slower
+    assert not slower_than(contrast(STARVED, FASTER), share)
+
+
+def test_noise_is_not_called_slower() -> None:
+    assert STARVED.stats is not None
+    stats = msgspec.structs.replace(STARVED.stats, period_s=est(0.23, 0.15, 0.35))
+
+    assert not slower_than(contrast(STARVED, msgspec.structs.replace(STARVED, stats=stats)), 0.05)

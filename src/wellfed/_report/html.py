@@ -1,0 +1,125 @@
+"""A report as one page of HTML: opens from disk, needs no network, light and dark.
+
+Everything from the run (file names, class names, commands) is text that somebody else wrote: the
+template escapes it, and figures travel as JSON in which "<" cannot occur.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from wellfed._report.compare import contrast
+from wellfed._report.drawing import draw
+from wellfed._report.page import Page, page
+from wellfed.records import Estimate, Report, amounts
+
+__all__ = ["HtmlRenderer", "render_compare_html", "render_html"]
+
+PAGES = "wellfed._report.pages"
+
+
+@dataclass(frozen=True)
+class HtmlRenderer:
+    """Shows a report as a page of HTML. Implements `seams.Renderer`."""
+
+    def render(self, report: Report) -> str:
+        """The whole page, in one string."""
+        return render_html(report)
+
+
+def render_html(report: Report) -> str:
+    """A report as a self-contained page of HTML.
+
+    Args:
+        report: what to show.
+    """
+    shown = page(report)
+    return _template("report.html.j2").render(
+        page=shown,
+        card=shown.card,
+        when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
+        figures=_figures(shown),
+        split=_split(shown),
+        ceiling=_ceiling(shown),
+        plotly=Markup(_plotly()),
+        css=Markup(_text("report.css")),
+        js=Markup(_text("report.js")),
+    )
+
+
+def render_compare_html(before: Report, after: Report, predicted: Estimate | None = None) -> str:
+    """Two reports side by side as a self-contained page of HTML.
+
+    Args:
+        before: the run before a change.
+        after: the run after it.
+        predicted: the gain that was predicted for the change, if one was.
+    """
+    return _template("compare.html.j2").render(
+        seen=contrast(before, after, predicted),
+        runs=[
+            (when, shown.card, _split(shown))
+            for when, shown in (("before", page(before)), ("after", page(after)))
+        ],
+        css=Markup(_text("report.css")),
+    )
+
+
+def _figures(shown: Page) -> dict[str, Any]:
+    return {chart.name: draw(chart) for part in shown.sections for chart in part.charts}
+
+
+def _split(shown: Page) -> dict[str, Any] | None:
+    """The step bar: words and shares."""
+    split = shown.card.split
+    if split is None or split.period.value <= 0:
+        return None
+    whole, waiting, yours = amounts.parts(split.period, split.waiting, split.yours)
+    share = min(1.0, max(0.0, split.waiting.value / split.period.value))
+    return {
+        "whole": whole,
+        "waiting": waiting,
+        "yours": yours,
+        "waiting_share": share,
+        "rate": f"{split.samples_per_s:,.0f} samples/s" if split.samples_per_s else "",
+    }
+
+
+def _ceiling(shown: Page) -> str:
+    most = shown.card.ceiling
+    if most is None:
+        return ""
+    if most.value < 1.02:
+        return "No faster even if data were free."
+    return f"If data were free: {amounts.gain(most.value)} ({amounts.gain_between(most)})."
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    # Strict: a name that is not there is a mistake of ours, and must not become an empty line.
+    made = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["share"] = amounts.share
+    made.filters["duration"] = amounts.duration
+    return made.from_string(_text(name))
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    source: str = get_plotlyjs()
+    return source
+
+
+def _text(name: str) -> str:
+    return files(PAGES).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The template of the HTML report, with its style and its script."""
