@@ -98,6 +98,7 @@ class RunQueue:
     def __init__(self) -> None:
         self._thread = -1
         self._schedstat: int | None = None
+        self._close = os.close  # held here: the interpreter may be ending when it is needed
 
     def read_ns(self) -> int:
         """The thread's total so far; -1 where the kernel does not say."""
@@ -115,8 +116,10 @@ class RunQueue:
             return -1
 
     def close(self) -> None:
-        """Give the descriptor back. Harmless when called twice."""
-        self._schedstat = _closed(self._schedstat)
+        """Give the descriptor back. Harmless when called twice, and at the interpreter's end."""
+        descriptor, self._schedstat = self._schedstat, None
+        if descriptor is not None:
+            self._close(descriptor)
 
 
 def _open(path: str) -> int | None:

@@ -86,7 +86,8 @@ def written(letter: Letter) -> bytes:
 def opened(told: Any) -> Letter:
     """A letter's bytes, or a Brief, or a Note, as a letter. Of a Brief all else stays unseen."""
     if isinstance(told, bytes):
-        return Letter(*msgspec.msgpack.decode(told))
+        *most, lines = msgspec.msgpack.decode(told)
+        return Letter(*most, lines=tuple(map(tuple, lines)))
     if len(told) == len(NOTE_FIELDS):
         return Letter(list(told), [], -1)
     return Letter(Brief(*told).note(), [], -1)

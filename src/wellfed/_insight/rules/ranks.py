@@ -5,8 +5,8 @@ import msgspec
 from wellfed._insight.ranks import straggler
 from wellfed._insight.rules.cpu import QUEUED
 from wellfed._insight.rules.samples import cheaper_samples
-from wellfed._insight.rules.say import cpu_evidence, other_streams, waiting, with_plan
-from wellfed._insight.supply import computes, forecast, lost_share, usable_cores, waits
+from wellfed._insight.rules.say import cpu_evidence, other_streams, waiting
+from wellfed._insight.supply import computes, lost_share, usable_cores, waits
 from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
@@ -31,7 +31,6 @@ def rank_oversubscription(case: Case) -> Finding | None:
     if everybody <= cores or fit >= workers or case.stats.maker_queue_share < QUEUED:
         return None
     plan = msgspec.structs.replace(case.plan, workers=fit)
-    told = forecast(case, plan)
     change = f"num_workers={fit}  # in each of {local} ranks"
     why = f"({cores:g} cores - {local} ranks) / {local} ranks"
     return Finding(
@@ -50,9 +49,8 @@ def rank_oversubscription(case: Case) -> Finding | None:
         ),
         cost_share=lost_share(case),
         remedies=(
-            with_plan(told, change, why, other_streams(case))
-            if told is not None
-            else Remedy(change=change, why=why, plan=plan, reproducibility=other_streams(case)),
+            # All ranks would change together, and the model knows this one only: no gain is told.
+            Remedy(change=change, why=why, plan=plan, reproducibility=other_streams(case)),
             cheaper_samples(case),
             Remedy(
                 change=f"--cpus-per-task={local * (workers + 1)} or fewer ranks on this machine",
