@@ -46,5 +46,5 @@ def left_s(deadline: float | None, timeout_s: float) -> float | None:
         return None
     left = deadline - time.monotonic()
     if left <= 0:
-        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
+        raise RuntimeError(f"DataLoader timed out after {timeout_s} seconds")
     return left

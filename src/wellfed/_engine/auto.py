@@ -120,7 +120,7 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
     came: list[tuple[int, Record]] = []
     deadline = time.monotonic() + job.timeout_s if job.timeout_s else None
     while not came:
-        came = crew.wait(left_s(deadline, job.timeout_s))
+        came = crew.read(crew.poll(left_s(deadline, job.timeout_s)))
     process, record = came[0]
     discard(parcel_of(record), crew.shelf(process))
     if record.kind != Kind.BATCH:

@@ -31,16 +31,28 @@ from torch.utils.data._utils.worker import WorkerInfo
 from wellfed._engine.randomness import Draws
 from wellfed.job import Job
 
-__all__ = ["ASKED", "CHANGED", "DREW", "RAISED", "Asked", "Trial", "standing_reason", "why"]
+__all__ = [
+    "ASKED",
+    "CHANGED",
+    "DREW",
+    "RAISED",
+    "UNFIT",
+    "Asked",
+    "Trial",
+    "generators_in",
+    "standing_reason",
+    "why",
+]
 
 # Bits of what a trial found.
-DREW, ASKED, CHANGED, RAISED = 1, 2, 4, 8
+DREW, ASKED, CHANGED, RAISED, UNFIT = 1, 2, 4, 8, 16
 
 _SAID = {
     DREW: "a sample or the collate function draws random numbers",
     ASKED: "a sample asks which worker it is in",
     CHANGED: "fetching a sample changes the dataset",
     RAISED: "a sample raised",
+    UNFIT: "parts of a batch do not add up to the whole",
 }
 
 # Objects looked at below a dataset. Real ones hold a few hundred besides their data; one that holds
@@ -48,11 +60,12 @@ _SAID = {
 MOST_OBJECTS = 2_000
 MOST_ITEMS = 64
 # Packages whose modules are not looked at: they keep no generator that a sample is drawn from. Most
-# are so large that the look would take 20 ms; hypothesis, which has one, runs tests.
+# are so large that the look would take 20 ms; hypothesis, which has one, runs tests, and datasets
+# names files by its own.
 _WITHOUT_GENERATORS = frozenset(
     {
         *sys.stdlib_module_names,
-        *("torch", "numpy", "sympy", "mpmath", "networkx", "hypothesis", "wellfed"),
+        *("torch", "numpy", "sympy", "mpmath", "networkx", "hypothesis", "datasets", "wellfed"),
     }
 )
 # Arrays below this many bytes are compared by content: counters and small tables.
@@ -92,6 +105,11 @@ def _modules_hold_generators() -> bool:
         if name.partition(".")[0] not in _WITHOUT_GENERATORS
         for held in list(getattr(module, "__dict__", {}).values())
     )
+
+
+def generators_in(root: Any) -> list[Any]:
+    """Random generators that `root` holds, as far as they are found."""
+    return [one for one in _below(root) if _is_generator(one)]
 
 
 def _is_generator(one: Any) -> bool:

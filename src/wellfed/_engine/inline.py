@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 from torch._utils import ExceptionWrapper
 
+from wellfed._engine.away import standing_reason
 from wellfed._engine.indices import Lookahead
 from wellfed._engine.positions import ByPosition
 from wellfed._engine.reading import ahead
@@ -34,16 +35,19 @@ class Inline:
     name = "inline"
 
     def refuses(self, job: Job, plan: Plan) -> str | None:
-        """With logical workers, only batches that nothing of the user's has a part in."""
+        """With logical workers, only batches that depend on none of them."""
         if plan.workers:
             return f"The plan has {plan.workers} worker processes; inline has none."
-        if not job.workers or job.by_position:
+        if not job.workers:
             return None
         if job.worker_init is not None:
             return "worker_init_fn is to be called in each worker."
-        if rows_of(job) is None:
+        if rows_of(job) is not None:
+            return None
+        if not job.by_position:
             return "Fetching a sample may depend on the worker that it is fetched in."
-        return None
+        reason = standing_reason(job)
+        return reason and f"Each logical worker needs a process of its own: {reason}."
 
     def open(
         self,

@@ -64,6 +64,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._recorder = recorder
         self._pass: Pass | None = None
         self._ended = False
+        self._exit_codes: dict[int, int | None] = {}
+        """Of the workers that have ended, by pid: torch's iterator shows them still."""
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -90,6 +92,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._stream = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
         self.plan = getattr(self._stream, "plan", self.plan)
+        self._tells = hasattr(self._stream, "delivery")
 
     def _begin_pass(self, began_ns: int) -> None:
         """What each batch takes is kept from here on."""
@@ -130,7 +133,8 @@ class EngineIterator(_BaseDataLoaderIter):
                 self._end_pass()
             raise
         if one is not None:
-            one.take_lightly(self.delivery, asked_ns, self._clock())
+            delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
+            one.take_lightly(delivery, asked_ns, self._clock())
         return data
 
     def __next__(self) -> Any:
@@ -173,6 +177,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     @property
     def _workers(self) -> list[WorkerPid]:
+        ended = getattr(self._stream, "exit_codes", self._exit_codes)
+        if ended:
+            return [WorkerPid.ended(pid, code) for pid, code in ended.items()]
         return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
@@ -182,6 +189,7 @@ class EngineIterator(_BaseDataLoaderIter):
             return
         began_ns = self._clock()
         stream.close()
+        self._exit_codes = getattr(stream, "exit_codes", {})
         one = self.__dict__.get("_pass")
         if one is not None:
             one.epoch["shutdown_ns"] = self._clock() - began_ns

@@ -6,6 +6,7 @@ Nothing here imports torch; a saved report opens without it.
 from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
 from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
 from wellfed.records.plan import Plan
+from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial, Vetoed
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
 from wellfed.records.trace import (
@@ -24,10 +25,12 @@ __all__ = [
     "SCHEMA_VERSION",
     "Bound",
     "Case",
+    "Cost",
     "Epoch",
     "Estimate",
     "Evidence",
     "Fact",
+    "Failed",
     "Finding",
     "Forecast",
     "Gauge",
@@ -38,7 +41,10 @@ __all__ = [
     "Line",
     "LoaderSeen",
     "Machine",
+    "Measured",
+    "Outcome",
     "Plan",
+    "Proof",
     "RankSeen",
     "Remedy",
     "Report",
@@ -48,7 +54,9 @@ __all__ = [
     "Stage",
     "StageStats",
     "Trace",
+    "Trial",
     "Verdict",
+    "Vetoed",
     "Workload",
     "decode",
     "encode",
