@@ -86,8 +86,8 @@ def written(letter: Letter) -> bytes:
 def opened(told: Any) -> Letter:
     """A letter's bytes, or a Brief, or a Note, as a letter. Of a Brief all else stays unseen."""
     if isinstance(told, bytes):
-        *most, lines = msgspec.msgpack.decode(told)
-        return Letter(*most, lines=tuple(map(tuple, lines)))
+        note, paths, begun_ns, lines = msgspec.msgpack.decode(told)
+        return Letter(note, paths, begun_ns, tuple(tuple(line) for line in lines))
     if len(told) == len(NOTE_FIELDS):
         return Letter(list(told), [], -1)
     return Letter(Brief(*told).note(), [], -1)
