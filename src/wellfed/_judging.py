@@ -12,6 +12,7 @@ import numpy as np
 
 from wellfed._insight.diagnose import diagnose
 from wellfed._insight.enough import enough
+from wellfed._insight.ranks import rank_seen
 from wellfed._insight.stats import summarise
 from wellfed._probes import survey_machine, survey_sources
 from wellfed._version import __version__
@@ -20,7 +21,7 @@ from wellfed.records import Gauge, Machine, Report, Trace, Workload
 if TYPE_CHECKING:
     from wellfed._engine.watch.recorder import Recorder
 
-__all__ = ["is_enough", "judge", "report_of", "survey"]
+__all__ = ["is_enough", "judge", "merged", "rank_seen", "report_of", "survey"]
 
 
 def is_enough(trace: Trace) -> bool:
@@ -29,21 +30,37 @@ def is_enough(trace: Trace) -> bool:
     return stats is not None and enough(stats)
 
 
-def survey(recorder: "Recorder") -> Workload:
-    """The workload with what the file system and a short trial say about it.
+def merged(trace: Trace, others: list[Trace]) -> Trace:
+    """The trace of one rank with what all ranks of the run saw, which left their traces here."""
+    seen = {one.rank: rank_seen(one) for one in others if one.world == trace.world > 1}
+    heard = tuple(seen[rank] for rank in sorted(seen))
+    ranks = tuple(one for one in heard if one is not None)
+    return msgspec.structs.replace(trace, ranks=ranks if len(ranks) > 1 else ())
 
-    The trial is of torch's loader without workers: the engine reads tensors in memory by rows
+
+def survey(recorder: "Recorder", trace: Trace | None = None) -> Workload:
+    """The workload with what the file system and short trials say about it.
+
+    The first is of torch's loader without workers: the engine reads tensors in memory by rows
     anyhow, in the trainer's process.
     """
-    from wellfed._engine.measure import time_inline
+    from wellfed._engine.measure import time_copies, time_inline
 
     torchs = recorder.plan.backend == "torch"
     inline, rows = time_inline(recorder.in_memory_job if torchs else None)
+    payloads = (
+        [span.payload_bytes for span in trace.spans if span.payload_bytes > 0] if trace else []
+    )
+    plain = pinned = None
+    if trace is not None and trace.device != "cpu" and payloads:
+        plain, pinned = time_copies(sum(payloads) / len(payloads), trace.device)
     return msgspec.structs.replace(
         recorder.workload,
         sources=survey_sources(recorder.paths),
         inline_batch_s=inline,
         batched_fetch_s=rows,
+        copy_s=plain,
+        copy_pinned_s=pinned,
     )
 
 

@@ -20,6 +20,7 @@ def check_ranks(ours: Ran, folder: Path) -> None:
     assert str(trace.site) == line_marked(SCRIPTS / "ddp.py")
     assert len(trace.spans) == heard(trace.spans) == delivered[0]
     assert trace.world == trace.local_world == 2
+    assert [one.rank for one in trace.ranks] == [0, 1]
     assert trace.ended_because == "stopped"
     assert trace.failures == ()
 
@@ -40,6 +41,21 @@ def test_ranks_that_torchrun_starts_stop_after_the_same_batch(tmp_path: Path) ->
 
     check_ranks(ours, tmp_path)
     assert ours.report.trace.rank == 0
+
+
+def test_one_report_names_the_rank_that_the_others_wait_for(tmp_path: Path) -> None:
+    command = command_of(tmp_path, "--steps", "100", str(SCRIPTS / "late_rank.py"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc-per-node", "2", *command[1:]]
+
+    ours = run(launcher, tmp_path, tmp_path / "report.json")
+
+    assert ours.code == 0, ours
+    assert ours.out.count("VERDICT") == 1
+    fast, late = ours.report.trace.ranks
+    assert (fast.rank, late.rank) == (0, 1)
+    assert late.wait_s > 0.02 > fast.wait_s
+    assert "rank_straggler" in {finding.name for finding in ours.report.verdict.findings}
 
 
 def test_ranks_that_the_script_spawns_stop_after_the_same_batch(tmp_path: Path) -> None:

@@ -6,18 +6,25 @@ saved reports again.
 """
 
 import contextlib
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from planted import (
+    Annotations,
+    Around,
+    MappedRows,
+    OneConnection,
+    Sentences,
+    burners,
+    control_group,
+    disk,
+    meet,
+    pad_in_python,
+    rank,
+)
 from torch.utils.data import DataLoader, TensorDataset
 
 from wellfed.testing import (
@@ -28,13 +35,14 @@ from wellfed.testing import (
     Latency,
     ManyTensors,
     NativeThreads,
+    OneSlow,
     PinnedWorkers,
     TinyItems,
+    keep,
     spin,
 )
 
 Loader = DataLoader[Any]
-Around = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,67 +59,10 @@ class Scenario:
     epochs: int = 1_000
     steps: int = 150
     """Batches watched."""
-
-
-def control_group(controller: str, limit: str, value: str) -> Around:
-    """A cgroup v1 group with one limit, which this process is in meanwhile. Needs root."""
-
-    @contextlib.contextmanager
-    def around() -> Iterator[None]:
-        parent = Path("/sys/fs/cgroup") / controller
-        group = parent / f"wellfed-{os.getpid()}"
-        group.mkdir()
-        try:
-            (group / limit).write_text(value)
-            (group / "cgroup.procs").write_text(str(os.getpid()))
-            yield
-        finally:
-            for pid in (group / "cgroup.procs").read_text().split():
-                with contextlib.suppress(OSError):
-                    (parent / "cgroup.procs").write_text(pid)
-            group.rmdir()
-
-    return around
-
-
-@contextlib.contextmanager
-def neighbours() -> Iterator[None]:
-    """Other people's processes that keep every core busy: not ours by descent."""
-    burn = "while True: pass"
-    # A shell in between ends at once, so that the burners are nobody's children here.
-    started = subprocess.run(
-        [
-            "sh",
-            "-c",
-            "".join(f"{sys.executable} -c '{burn}' >/dev/null 2>&1 & echo $!; " for _ in range(2)),
-        ],
-        stdout=subprocess.PIPE,
-        check=True,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        for pid in started.stdout.split():
-            os.kill(int(pid), 9)
-
-
-def slow_disk(bytes_per_s: int) -> Around:
-    """Sixty-four files of 256 KiB on a disk that gives no more than so many bytes a second."""
-
-    @contextlib.contextmanager
-    def around() -> Iterator[tuple[str, ...]]:
-        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-            paths = tuple(f"{folder}/{number:02d}" for number in range(64))
-            for path in paths:
-                Path(path).write_bytes(os.urandom(256 * 1024))
-            os.sync()
-            device = os.stat(folder).st_dev
-            rule = f"{os.major(device)}:{os.minor(device)} {bytes_per_s}"
-            with control_group("blkio", "blkio.throttle.read_bps_device", rule)():
-                yield paths
-
-    return around
+    also: str = ""
+    """A second cause that is planted too, and has to be named after the verdict."""
+    ranks: int = 1
+    """Ranks that run it together, each with a loader of its own."""
 
 
 def wait(seconds: float) -> Callable[[Any], None]:
@@ -122,6 +73,16 @@ def wait(seconds: float) -> Callable[[Any], None]:
 def compute(seconds: float) -> Callable[[Any], None]:
     """A step on the CPU."""
     return lambda _batch: spin(seconds)
+
+
+def on_device(batch: Any) -> None:
+    """A step on a device: all tensors are copied to it, and some ten milliseconds follow."""
+    for tensor in (
+        [batch] if isinstance(batch, torch.Tensor) else [one for row in batch for one in row]
+    ):
+        tensor.to("cuda")
+    square = torch.ones(4096, 4096, device="cuda")
+    (square @ square).sum().item()
 
 
 def touch(batch: Any) -> None:
@@ -146,6 +107,11 @@ SCENARIOS: dict[str, Scenario] = {
     "big_model_no_workers": Scenario(
         verdict="consumer_bound",
         loader=lambda _: DataLoader(rows(), batch_size=32),
+        step=compute(0.02),
+    ),
+    "step_and_workers_compute": Scenario(
+        verdict="interference",
+        loader=lambda _: DataLoader(CpuBurn(0.0045), batch_size=8, num_workers=2),
         step=compute(0.02),
     ),
     "one_worker_computes": Scenario(
@@ -186,6 +152,19 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         step=wait(0.001),
     ),
+    "crowded_machine": Scenario(
+        verdict="noisy_neighbour",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
+        step=wait(0.004),
+        around=burners(8),
+        steps=60,
+    ),
+    "ranks_with_workers": Scenario(
+        verdict="rank_oversubscription",
+        loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=2),
+        step=meet,
+        ranks=2,
+    ),
     "remote": Scenario(
         verdict="latency_bound",
         loader=lambda _: DataLoader(Latency(0.005), batch_size=8, num_workers=2),
@@ -200,7 +179,39 @@ SCENARIOS: dict[str, Scenario] = {
         verdict="storage_bound",
         loader=lambda paths: DataLoader(FileReads(paths, cold=True), batch_size=4, num_workers=2),
         step=wait(0.001),
-        around=slow_disk(20_000_000),
+        around=disk(64, 256 * 1024, 20_000_000),
+    ),
+    "mapped_rows": Scenario(
+        verdict="read_amplification",
+        loader=lambda paths: DataLoader(
+            MappedRows(paths[0], pages=65_536, length=4_000), batch_size=4, num_workers=2
+        ),
+        step=wait(0.001),
+        around=disk(1, 2**28, 300_000_000),
+        steps=80,
+    ),
+    "first_epoch": Scenario(
+        verdict="cold_cache_transient",
+        loader=lambda paths: DataLoader(
+            FileReads(paths, length=len(paths)),
+            batch_size=4,
+            num_workers=2,
+            persistent_workers=True,
+        ),
+        step=wait(0.01),
+        around=disk(256, 256 * 1024, 20_000_000),
+    ),
+    "memory_too_small": Scenario(
+        verdict="cache_too_small",
+        loader=lambda paths: DataLoader(
+            FileReads(paths, length=len(paths)),
+            batch_size=4,
+            num_workers=2,
+            persistent_workers=True,
+        ),
+        step=wait(0.005),
+        around=disk(300, 2**20, 60_000_000, memory_limit_bytes=160 * 2**20),
+        steps=200,
     ),
     "rows_no_workers": Scenario(
         verdict="per_item_overhead",
@@ -230,6 +241,29 @@ SCENARIOS: dict[str, Scenario] = {
         loader=lambda _: DataLoader(ManyTensors(100), batch_size=4, num_workers=2),
         step=touch,
     ),
+    "annotations": Scenario(
+        verdict="serialization_bound",
+        loader=lambda _: DataLoader(
+            Annotations(100), batch_size=32, num_workers=2, collate_fn=keep
+        ),
+        step=wait(0.001),
+    ),
+    "padding": Scenario(
+        verdict="collate_bound",
+        loader=lambda _: DataLoader(
+            Sentences(length=4_000), batch_size=32, num_workers=1, collate_fn=pad_in_python
+        ),
+        step=wait(0.001),
+    ),
+    "padding_short_epochs": Scenario(
+        verdict="collate_bound",
+        also="startup_respawn",
+        loader=lambda _: DataLoader(
+            Sentences(length=1_600), batch_size=32, num_workers=1, collate_fn=pad_in_python
+        ),
+        step=wait(0.001),
+        steps=200,
+    ),
     "uneven_batches": Scenario(
         verdict="head_of_line",
         loader=lambda _: DataLoader(
@@ -237,6 +271,27 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         step=wait(0.006),
         steps=500,
+    ),
+    "bursts": Scenario(
+        verdict="burst_jitter",
+        loader=lambda _: DataLoader(
+            OneSlow(0.001, 0.12, every=40, length=4_000), batch_size=4, num_workers=1
+        ),
+        step=wait(0.022),
+        steps=240,
+    ),
+    "late_rank": Scenario(
+        verdict="rank_straggler",
+        loader=lambda _: DataLoader(
+            Latency(0.010 if rank() else 0.0005), batch_size=4, num_workers=1
+        ),
+        step=meet,
+        ranks=2,
+    ),
+    "one_connection": Scenario(
+        verdict="lock_serialised",
+        loader=lambda _: DataLoader(OneConnection(0.004), batch_size=8, num_workers=3),
+        step=wait(0.002),
     ),
     "short_epochs": Scenario(
         verdict="startup_respawn",
@@ -248,7 +303,7 @@ SCENARIOS: dict[str, Scenario] = {
         verdict="too_noisy",
         loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
         step=wait(0.004),
-        around=neighbours,
+        around=burners(2),
     ),
     "five_batches": Scenario(
         verdict="not_enough_evidence",
@@ -257,3 +312,19 @@ SCENARIOS: dict[str, Scenario] = {
         steps=5,
     ),
 }
+
+ON_DEVICES: dict[str, Scenario] = {
+    "plain_copies": Scenario(
+        verdict="blocking_copy",
+        loader=lambda _: DataLoader(BigTensors(16_000_000), batch_size=4, num_workers=2),
+        step=on_device,
+    ),
+    "pinned_parts": Scenario(
+        verdict="pin_bound",
+        loader=lambda _: DataLoader(
+            ManyTensors(100), batch_size=8, num_workers=4, collate_fn=keep, pin_memory=True
+        ),
+        step=on_device,
+    ),
+}
+"""Runs that need an accelerator. They have not been recorded yet: `record.py` runs them by name."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenarios import SCENARIOS
+from scenarios import ON_DEVICES, SCENARIOS
 
 from wellfed._insight.diagnose import build_case, judge
 from wellfed._insight.rules import CODES, RULES
@@ -30,6 +30,19 @@ NEAR_MISSES = {
     "transport_objects": "big_batches",
     "head_of_line": "remote",
     "startup_respawn": "one_worker_computes",
+    "noisy_neighbour": "all_cores_compute",
+    "read_amplification": "memory_too_small",
+    "cold_cache_transient": "memory_too_small",
+    "cache_too_small": "slow_disk",
+    "serialization_bound": "many_tensors",
+    "collate_bound": "one_worker_computes",
+    "burst_jitter": "remote",
+    "interference": "padding",
+    "lock_serialised": "bursts",
+    "rank_oversubscription": "late_rank",
+    "rank_straggler": "ranks_with_workers",
+    "blocking_copy": "big_batches",
+    "pin_bound": "big_batches",
 }
 """For each rule a run that resembles what it looks for, and is something else."""
 
@@ -54,13 +67,22 @@ def test_a_recorded_run_gets_its_verdict(name: str) -> None:
     assert bool(verdict.abstains) == (CODES[verdict.name] >= "WF900")
 
 
+@pytest.mark.parametrize("name", [name for name, one in SCENARIOS.items() if one.also])
+def test_a_second_cause_is_named_after_the_verdict_in_order_of_cost(name: str) -> None:
+    findings = judge(case_of(name)).findings
+    costs = [finding.cost_share.value for finding in findings[1:]]
+
+    assert SCENARIOS[name].also in [finding.name for finding in findings[1:]]
+    assert costs == sorted(costs, reverse=True)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=name_of)
 def test_a_rule_is_silent_on_its_near_miss(rule: Rule) -> None:
     assert rule(case_of(NEAR_MISSES[name_of(rule)])) is None
 
 
 def test_every_rule_has_a_run_on_which_it_binds() -> None:
-    bound = {scenario.verdict for scenario in SCENARIOS.values()}
+    bound = {scenario.verdict for scenario in (SCENARIOS | ON_DEVICES).values()}
 
     assert bound == set(CODES)
     assert {name_of(rule) for rule in RULES} <= bound

@@ -235,8 +235,23 @@ class Observation:
         left = children.gather(self._folder) if self._folder else []
         best = max(left, key=lambda one: one.held_s, default=None)
         if best is not None and best.held_s > held_s:
-            return best.trace, best.workload
-        return self._own(matters, ended_ns) if matters is not None else None
+            from wellfed._judging import merged
+
+            return merged(best.trace, [one.trace for one in left]), best.workload
+        return self._with_others(*self._own(matters, ended_ns)) if matters is not None else None
+
+    def _with_others(self, trace: Trace, workload: Workload) -> tuple[Trace, Workload]:
+        """Told to rank 0, or, by rank 0, with what the others tell."""
+        from wellfed._judging import rank_seen
+
+        hearing = self._stopper.hearing
+        if hearing is None:
+            return trace, workload
+        own = rank_seen(trace)
+        if trace.rank:
+            hearing.tell(own)
+            return trace, workload
+        return replace(trace, ranks=hearing.hear(own)), workload
 
     def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
         from wellfed._judging import survey
@@ -256,7 +271,7 @@ class Observation:
         rank, world, _ = self._stopper.group or (0, 1, None)
         local_world = ranks.local_world(os.environ, world)
         trace = replace(trace, rank=rank, world=world, local_world=local_world)
-        return trace, survey(matters)
+        return trace, survey(matters, trace)
 
     @property
     def batches(self) -> int:

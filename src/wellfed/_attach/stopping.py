@@ -21,6 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from wellfed._attach import ranks
+from wellfed._attach.hearing import Hearing
 from wellfed._attach.interrupt import interrupt, is_waiting, keep_silent, withdraw
 from wellfed._attach.pacer import Limits, Pace, Pacer
 from wellfed._engine.watch.stopping import StopWatching
@@ -77,6 +78,8 @@ class Stopper:
         """Whether the script was told to stop."""
         self.group: tuple[int, int, Any] | None = None
         """Rank, world and store; remembered, because scripts destroy their group at their end."""
+        self.hearing: Hearing | None = None
+        """How this rank tells rank 0 what it saw, or hears it; None outside a group, or alone."""
         self._limits = limits
         self._stops = stops
         self._tell = tell
@@ -117,6 +120,8 @@ class Stopper:
         """
         if self.group is None:
             self.group = ranks.group()
+            if self.group is not None and self._stops is not Stops.ALONE:
+                self.hearing = Hearing(*self.group)
         wants_stop = self._pacer.step(matters.batches) is Pace.STOP
         if not self._limits.full and self._is_time(recorder, matters, wants_stop):
             self._stop()

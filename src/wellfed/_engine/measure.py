@@ -1,4 +1,4 @@
-"""Short trials on data whose fetching is known to be harmless: tensors in memory.
+"""Short trials after a run: of data whose fetching is known to be harmless, and of copies.
 
 Nothing is drawn from a global generator: indices and seeds come from one made here.
 """
@@ -13,12 +13,53 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from wellfed.job import Job
 from wellfed.records import Fact
 
-__all__ = ["time_inline"]
+__all__ = ["time_copies", "time_inline"]
 
 # Batches of each way, in turn: the medians of 300 settle within 2 %, and the whole trial ends
 # after MOST_S at the latest.
 ROUNDS = 300
 MOST_S = 1.0
+
+# A copy is timed so often; of a batch larger than this, a part stands for the whole.
+COPIES = 9
+MOST_COPIED_BYTES = 64 * 2**20
+
+
+def time_copies(payload_bytes: float, device: str = "cuda") -> tuple[Fact[float], Fact[float]]:
+    """Seconds to copy so many bytes to a device: from ordinary and from page-locked memory.
+
+    The device is asked to finish around each copy, so this is for after a run. Takes up to
+    64 MiB of the host's memory and of the device's, and gives them back.
+    """
+    try:
+        return _time_copy(payload_bytes, device, pin=False), _time_copy(
+            payload_bytes, device, pin=True
+        )
+    except Exception as error:
+        failed = Fact[float](how=f"the trial failed: {error!r}")
+        return failed, failed
+
+
+def _time_copy(payload_bytes: float, device: str, *, pin: bool) -> Fact[float]:
+    length = int(min(max(1.0, payload_bytes), MOST_COPIED_BYTES))
+    source = torch.zeros(length, dtype=torch.uint8, pin_memory=pin)
+    target = torch.empty(length, dtype=torch.uint8, device=device)
+    spent_ns = []
+    for _ in range(COPIES):
+        _finish(device)
+        began = time.perf_counter_ns()
+        target.copy_(source, non_blocking=pin)
+        _finish(device)
+        spent_ns.append(time.perf_counter_ns() - began)
+    median_s = sorted(spent_ns)[COPIES // 2] / 1e9
+    return Fact(
+        value=median_s * payload_bytes / length, how=f"median of {COPIES} copies after the run"
+    )
+
+
+def _finish(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def time_inline(job: Job | None) -> tuple[Fact[float], Fact[float]]:

@@ -124,7 +124,7 @@ def _do(task: Task, maker: Maker, handover: Handover, noting: Noting, since_ns: 
     cpu_ns = time.thread_time_ns() - began_cpu_ns
     took = Took(taken_ns, idle_ns, time.perf_counter_ns() - began_ns, cpu_ns)
     note, noting.note = noting.note, None
-    letter = Letter(note, noting.paths, noting.begun_ns) if note is not None else None
+    letter = Letter(note, noting.paths, noting.begun_ns, noting.lines) if note is not None else None
     handover.send(task, made, took, letter)
     return time.perf_counter_ns()
 
@@ -256,7 +256,7 @@ class _Threaded:
         )
         note = side_by_side(brief, ended_ns - since_ns, collate_cpu_ns, samples.took_ns)
         self._noting.describe(note, made.value)
-        letter = Letter(note, self._noting.paths, self._noting.begun_ns)
+        letter = Letter(note, self._noting.paths, self._noting.begun_ns, self._noting.lines)
         self._handover.send(samples.task, made, took, letter)
 
     def _collated(self, samples: Samples) -> Made:

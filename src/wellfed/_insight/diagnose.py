@@ -19,6 +19,7 @@ from wellfed._insight.outlook import forecasts
 from wellfed._insight.rules import RULES
 from wellfed._insight.stats import summarise
 from wellfed._insight.supply import SIGNIFICANT, ceiling
+from wellfed._insight.untested import untested
 from wellfed.records import (
     Case,
     Finding,
@@ -84,6 +85,7 @@ def judge(case: Case) -> Verdict:
         knobs=knobs(case),
         ceiling=ceiling(case),
         confidence=_confidence(findings),
+        untested=untested(case),
     )
 
 

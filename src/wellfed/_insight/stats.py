@@ -71,6 +71,7 @@ def summarise(trace: Trace) -> StageStats | None:
         native_cpu_share=_native_cpu_share(made),
         threads=_mean_seen(spans, lambda span: span.threads),
         step_cpu_cores=_step_cpu_cores(steady),
+        step_queue_share=_step_queue_share(steady),
         read_bytes_per_batch=_mean_seen(made, lambda span: span.read_bytes),
         read_chars_per_batch=_mean_seen(made, lambda span: span.read_chars),
         read_calls_per_batch=_mean_seen(made, lambda span: span.read_calls),
@@ -221,6 +222,13 @@ def _step_cpu_cores(steady: Steady) -> float | None:
     seen = used_ns >= 0
     wall_ns = float(steady.step_s[seen].sum()) * 1e9
     return float(used_ns[seen].sum()) / wall_ns if wall_ns else None
+
+
+def _step_queue_share(steady: Steady) -> float | None:
+    queued_ns = np.array([span.step_queue_ns for span in steady.spans], dtype=np.float64)
+    seen = queued_ns >= 0
+    wall_ns = float(steady.step_s[seen].sum()) * 1e9
+    return min(1.0, float(queued_ns[seen].sum()) / wall_ns) if wall_ns else None
 
 
 def _held_wait_share(steady: Steady) -> float:

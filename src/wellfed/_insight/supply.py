@@ -13,8 +13,10 @@ __all__ = [
     "blocked_share",
     "busy_cores",
     "by_rows",
+    "cache_room_bytes",
     "ceiling",
     "computes",
+    "epoch_read_bytes",
     "forecast",
     "free_cores",
     "lost_share",
@@ -167,6 +169,22 @@ def respawn_share(case: Case) -> float:
     """The same as a share of an epoch, 0 to 1."""
     epoch_s = case.stats.epoch_s
     return min(1.0, respawn_s(case) / epoch_s) if epoch_s else 0.0
+
+
+def epoch_read_bytes(case: Case) -> float | None:
+    """Bytes that the samples of one epoch are read from; None where that is not seen."""
+    chars, batches = case.stats.read_chars_per_batch, case.workload.batches_per_epoch
+    if not chars or not batches:
+        return None
+    return chars * batches
+
+
+def cache_room_bytes(case: Case) -> float | None:
+    """Memory that could hold pages of files: the tighter of the machine's and the limit's."""
+    machine = case.machine
+    rooms = (machine.memory_available_bytes.value, machine.memory_limit_bytes.value)
+    known = [float(room) for room in rooms if room is not None]
+    return min(known) if known else None
 
 
 def forecast(case: Case, plan: Plan) -> Forecast | None:

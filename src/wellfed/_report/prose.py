@@ -100,6 +100,8 @@ def _watched(report: Report) -> str:
             text += f", after {stats.warmup} of warm-up"
     if trace.world > 1:
         text += f", on rank {trace.rank} of {trace.world}"
+        if trace.ranks:
+            text += f"; {len(trace.ranks)} ranks heard"
     if trace.ended_because == "raised":
         text += "; then the script failed"
     return text

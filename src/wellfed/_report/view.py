@@ -53,7 +53,7 @@ def view(report: Report) -> Card:
         bars=_bars(report.ledger) if report.ledger else (),
         evidence=tuple(e.text for e in bound.evidence) if bound else (),
         proof=proof_rows(report),
-        untested=untested_rows(report),
+        untested=(*untested_rows(report), *_untested(verdict)),
         site=str(report.trace.site or ""),
         call=loader_call(report),
         advice=advice,
@@ -175,6 +175,12 @@ def _also(finding: Finding) -> Row:
         amount=f"costs {amounts.share(cost)}" if cost > 0 else "",
         text=finding.sentence + remedy,
     )
+
+
+def _untested(verdict: Verdict) -> tuple[Row, ...]:
+    """Causes that the run could not have shown; each sentence is their names and why."""
+    said = (text.partition(": ") for text in verdict.untested)
+    return tuple(Row(label=why, text=names) for names, _, why in said)
 
 
 def _unread(report: Report) -> tuple[Row, ...]:

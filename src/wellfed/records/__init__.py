@@ -9,7 +9,16 @@ from wellfed.records.plan import Plan
 from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial, Vetoed
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
-from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
+from wellfed.records.trace import (
+    Epoch,
+    Gauge,
+    HotLine,
+    LoaderSeen,
+    RankSeen,
+    Site,
+    Span,
+    Trace,
+)
 from wellfed.records.tuning import Answer, Tuning
 from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
@@ -28,6 +37,7 @@ __all__ = [
     "Forecast",
     "Gauge",
     "Gpu",
+    "HotLine",
     "Knob",
     "Ledger",
     "Line",
@@ -37,6 +47,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Proof",
+    "RankSeen",
     "Remedy",
     "Report",
     "Site",

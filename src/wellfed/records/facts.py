@@ -172,3 +172,10 @@ class Workload(Record, frozen=True, kw_only=True):
     inline_batch_s: Fact[float] | None = None
     """Measured seconds to make one batch in the trainer's process without workers; only where
     that is known to be harmless."""
+
+    copy_s: Fact[float] | None = None
+    """Measured seconds to copy as many bytes as a batch has to the device, from ordinary memory;
+    only where a device was used."""
+
+    copy_pinned_s: Fact[float] | None = None
+    """The same seconds from page-locked memory."""

@@ -85,6 +85,9 @@ class StageStats(Record, frozen=True, kw_only=True):
     step_cpu_cores: float | None = None
     """Cores that the trainer's process keeps busy during its own step."""
 
+    step_queue_share: float | None = None
+    """Share of its own step in which the trainer's thread was ready and had no core."""
+
     read_bytes_per_batch: float | None = None
     """Bytes from storage per batch; 0 when the page cache had them."""
     read_chars_per_batch: float | None = None

@@ -12,7 +12,17 @@ import msgspec
 from wellfed.records._record import Record
 from wellfed.records.plan import Plan
 
-__all__ = ["BUCKETS_PER_OCTAVE", "Epoch", "Gauge", "LoaderSeen", "Site", "Span", "Trace"]
+__all__ = [
+    "BUCKETS_PER_OCTAVE",
+    "Epoch",
+    "Gauge",
+    "HotLine",
+    "LoaderSeen",
+    "RankSeen",
+    "Site",
+    "Span",
+    "Trace",
+]
 
 BUCKETS_PER_OCTAVE = 8
 """Sample durations are counted in buckets of 2**(1/8): a quantile is right within 9 %."""
@@ -127,6 +137,11 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
     parts: int = 1
     """Parts in which several workers made it side by side. The maker's amounts are then of all of
     them together, and its durations those of the part that took longest."""
+    step_queue_ns: int = -1
+    """Time the trainer's thread was ready to run and had no core, in the step before the request;
+    -1 in the first batch of an epoch, and where that is not seen."""
+    pinned: int = -1
+    """1 if the batch's first tensor was in page-locked memory, 0 if not; -1 if not looked at."""
 
     @property
     def wait_ns(self) -> int:
@@ -187,6 +202,44 @@ class Gauge(Record, frozen=True, kw_only=True):
     values: tuple[float, ...] = ()
 
 
+class HotLine(Record, frozen=True, kw_only=True):
+    """One line in which workers were seen while they made batches."""
+
+    file: str
+    line: int
+    """The line, counted from 1."""
+    function: str
+    library: str = ""
+    """Package in which it was from there: "PIL", "pandas"; "" for none."""
+    samples: int
+    """How often a worker was there when it was looked at, some fifty times a second."""
+    locked: int = 0
+    """How many of those times it waited for a lock."""
+
+
+class RankSeen(Record, frozen=True, kw_only=True):
+    """One rank of a distributed run, as it saw itself: means over its steady batches."""
+
+    rank: int
+    batches: int
+    """Steady batches that the means rest on."""
+    period_s: float
+    """Seconds from one batch to the next."""
+    wait_s: float
+    """Seconds of it inside `__next__`."""
+    workers: int
+    """Its loader's workers."""
+    busy_cores: float
+    """Cores that it and its workers kept busy."""
+    queue_share: float = 0.0
+    """Share of fetch time in which its workers were ready and had no core."""
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of its own step, with whatever it waits for other ranks in it."""
+        return max(0.0, self.period_s - self.wait_s)
+
+
 class LoaderSeen(Record, frozen=True, kw_only=True):
     """Another loader of the same process: enough to know that it is not the one that matters."""
 
@@ -225,6 +278,10 @@ class Trace(Record, frozen=True, kw_only=True):
     epochs: tuple[Epoch, ...] = ()
     gauges: tuple[Gauge, ...] = ()
     others: tuple[LoaderSeen, ...] = ()
+    hot_lines: tuple[HotLine, ...] = ()
+    """Where workers spent their fetches, as sampled; the hottest first, at most 32."""
+    ranks: tuple[RankSeen, ...] = ()
+    """All ranks of the run that were heard, this one among them; empty without others."""
     device: str = "cpu"
     """Where steps ran, as far as seen: "cpu" or "cuda"."""
     failures: tuple[str, ...] = ()

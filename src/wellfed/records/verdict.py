@@ -107,6 +107,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Speed-up if data were free; 1.0: the loader costs nothing."""
     confidence: float = 0.0
     """How clearly the evidence points to the named resource, 0 to 1: a score, not a chance."""
+    untested: tuple[str, ...] = ()
+    """Causes that nothing in this run could have shown, each with why, one sentence each."""
     abstains: str = ""
     """Why there is no verdict; "" if there is one."""
     forecasts: tuple[Forecast, ...] = ()

@@ -34,6 +34,8 @@ class Entry(NamedTuple):
     paused_ns: int
     told: tuple[Any, ...]
     """Of each part: a letter's bytes, a Brief or a Note, the latter two as plain tuples."""
+    step_queue_ns: int = -1
+    pinned: int = -1
 
 
 _HEAD = [name for name in Entry._fields if name in Span.__struct_fields__]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from wellfed._engine.watch.hot_lines import Seen
 from wellfed._engine.watch.note import (
     COLLATE,
     COLLATE_CPU,
@@ -42,6 +43,8 @@ class Letter(NamedTuple):
     """Files newly seen opened."""
     begun_ns: int
     """When the worker's loop began."""
+    lines: Sequence[Seen] = ()
+    """Lines in which its fetches were seen."""
 
 
 class Brief(NamedTuple):
@@ -83,7 +86,8 @@ def written(letter: Letter) -> bytes:
 def opened(told: Any) -> Letter:
     """A letter's bytes, or a Brief, or a Note, as a letter. Of a Brief all else stays unseen."""
     if isinstance(told, bytes):
-        return Letter(*msgspec.msgpack.decode(told))
+        note, paths, begun_ns, lines = msgspec.msgpack.decode(told)
+        return Letter(note, paths, begun_ns, tuple(tuple(line) for line in lines))
     if len(told) == len(NOTE_FIELDS):
         return Letter(list(told), [], -1)
     return Letter(Brief(*told).note(), [], -1)

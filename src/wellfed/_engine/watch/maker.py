@@ -25,6 +25,7 @@ from wellfed._engine.randomness import drew, states
 from wellfed._engine.watch.content import look
 from wellfed._engine.watch.counters import Counters, Reading
 from wellfed._engine.watch.fetch import Fetch
+from wellfed._engine.watch.hot_lines import HotLines, Seen
 from wellfed._engine.watch.note import (
     ALLOWED,
     CORE,
@@ -98,11 +99,14 @@ class Maker:
         """What the last fetch took; None before the first, and once watching has failed."""
         self.paths: list[str] = []
         """Files newly seen opened during that fetch."""
+        self.lines: list[Seen] = []
+        """Where fetches spent their time, as sampled since the last batch that was looked into."""
         self._batches = 0
         self._opened = opened
         self._paths_sent = 0
-        self._feeder_seen_ns = 0
+        self._beside_seen_ns = 0
         self._counters: Counters | None = None
+        self._hot: HotLines | None = None
         self._mean_ns = 0.0
         self._taken_ns = -1
         self._idle_ns = 0
@@ -133,6 +137,8 @@ class Maker:
         finally:
             fetched_ns = self.clock()
             self._opened.listening = False
+            if self._hot is not None:
+                self._hot.fetching = False
             fetch.take_out()
         self._end(fetch, fetched_ns, index, batch)
         return batch
@@ -155,6 +161,8 @@ class Maker:
             fetch.put_in()
             fetch.before = self._counters_here().read(files=fetch.closely)
             self._opened.listening = True
+            if self._hot is not None:
+                self._hot.fetching = True
             fetch.began_ns = self.clock()
         except Exception:
             self._fail(fetch)
@@ -167,7 +175,10 @@ class Maker:
             fetch_ns = fetched_ns - fetch.began_ns
             note = self._write(fetch, after, fetch_ns, fetch.samples(index, batch))
             self._mean_ns += (fetch_ns - self._mean_ns) / min(self._batches + 1, MEAN_OVER)
+            looked = self._is_looked_into()
             self.describe(note, batch)
+            if looked:
+                self._sample_lines()
             if fetch.states is not None:
                 note[DREW] = drew(fetch.states, states())
             note[WATCH] = self.clock() - fetched_ns + fetch.began_ns - fetch.entered_ns
@@ -179,13 +190,24 @@ class Maker:
 
     def describe(self, note: Note, batch: Any) -> None:
         """What is in the batch, and where its maker runs: at first, and then now and again."""
-        self.paths = []
-        if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
+        self.paths, self.lines = [], []
+        if self._is_looked_into():
             note[TENSORS], note[PAYLOAD], note[OBJECTS] = look(batch)
             note[THREADS], note[ALLOWED], note[CORE] = threads(), allowed_cpus(), cpu_core()
+            note[THREADS] -= self._hot is not None
             self.paths = self._opened.new_since(self._paths_sent)
             self._paths_sent += len(self.paths)
         self._batches += 1
+
+    def _is_looked_into(self) -> bool:
+        return self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0
+
+    def _sample_lines(self) -> None:
+        """What was sampled; begins in a worker whose batches turn out to take some time."""
+        if self._hot is not None:
+            self.lines = self._hot.take()
+        elif self.worker >= 0 and not self._sparing and self._mean_ns >= CHEAP_NS:
+            self._hot = HotLines()
 
     def _closely(self) -> bool:
         # By the mean, not by the last batch: whether one is watched must not depend on it.
@@ -222,10 +244,10 @@ class Maker:
     def _write(self, fetch: Fetch, after: Reading, fetch_ns: int, samples: int) -> Note:
         before, took_ns = fetch.before, fetch.took_ns
         cpu = after.cpu_ns - before.cpu_ns
-        feeder_ns = self.feeder_cpu_ns
+        beside_ns = self.feeder_cpu_ns + (self._hot.cpu_ns if self._hot is not None else 0)
         others = after.process_cpu_ns - before.process_cpu_ns - cpu
-        others -= feeder_ns - self._feeder_seen_ns
-        self._feeder_seen_ns = feeder_ns
+        others -= beside_ns - self._beside_seen_ns
+        self._beside_seen_ns = beside_ns
         return [
             self.worker,
             os.getpid(),

@@ -151,6 +151,7 @@ class Passes:
         outer = worker.serve(it, one)
         asked_cpu = time.process_time_ns()
         try:
+            one.asks()
             one.recorder.stall.asked()
         except Exception:
             self.fail("asking the device for the time")
@@ -170,6 +171,7 @@ class Passes:
             worker.current.maker, worker.current.iterator = outer
         try:
             one.recorder.stall.got(one.recorder.batches)
+            one.look(batch)
             deliver(it, one, (asked, got, asked_cpu, time.process_time_ns()), waiting)
         except Exception:
             self.fail("writing a span")

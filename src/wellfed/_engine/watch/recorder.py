@@ -6,20 +6,23 @@ by the thread that iterates; a second thread may at most read a slightly older s
 
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from wellfed._engine.reading import batches_per_epoch, length_of, read_job, read_workload
+from wellfed._engine.watch.content import is_pinned
+from wellfed._engine.watch.counters import RunQueue
 from wellfed._engine.watch.entries import Entry, span_of
+from wellfed._engine.watch.hot_lines import Seen, Where
 from wellfed._engine.watch.letters import Delivery, opened
-from wellfed._engine.watch.maker import Maker
+from wellfed._engine.watch.maker import LOOK_EVERY, LOOK_FIRST, Maker
 from wellfed._engine.watch.note import PID
 from wellfed._engine.watch.stalls import StallClock
 from wellfed._engine.watch.worker import Mail, opened_files
-from wellfed.records import Epoch, LoaderSeen, Plan, Site, Trace, Workload
+from wellfed.records import Epoch, HotLine, LoaderSeen, Plan, Site, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]
 
@@ -27,6 +30,8 @@ __all__ = ["Pass", "Recorder"]
 MOST_SPANS = 20_000
 MOST_EPOCHS = 1_000  # kept, with their spans: for loaders of a batch or two
 MOST_PATHS = 256
+MOST_LINES = 256  # kept; reported are the hottest
+MOST_HOT = 32
 
 
 class Recorder:
@@ -68,6 +73,8 @@ class Recorder:
         self.paths: dict[str, None] = {}
         """Files that were seen opened."""
         self.stall = StallClock()
+        self._samples: Counter[Where] = Counter()
+        self._locked: Counter[Where] = Counter()
         # Plain tuples of numbers are invisible to the garbage collector, however many there are.
         self._spans: deque[tuple[Any, ...]] = deque(maxlen=most_spans or MOST_SPANS)
         self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
@@ -113,6 +120,14 @@ class Recorder:
         """These files were seen opened."""
         if paths and len(self.paths) < MOST_PATHS:
             self.paths.update(dict.fromkeys(paths))
+
+    def sampled(self, lines: Sequence[Seen]) -> None:
+        """Workers were seen in these lines."""
+        for *place, samples, locked in lines:
+            where: Where = tuple(place)  # type: ignore[assignment]
+            if where in self._samples or len(self._samples) < MOST_LINES:
+                self._samples[where] += samples
+                self._locked[where] += locked
 
     def lend_maker(self) -> Maker:
         """A maker for a pass that makes its batches in the thread that asks; to be given back."""
@@ -183,6 +198,17 @@ class Recorder:
             spans_dropped=self.batches - len(spans),
             epochs=tuple(_epoch(one, first, zero_ns) for one in epochs),
             device="cuda" if self.stall.stalls_ns else "cpu",
+            hot_lines=tuple(
+                HotLine(
+                    file=file,
+                    line=line,
+                    function=function,
+                    library=library,
+                    samples=samples,
+                    locked=self._locked[file, line, function, library],
+                )
+                for (file, line, function, library), samples in self._samples.most_common(MOST_HOT)
+            ),
             **more,
         )
 
@@ -196,6 +222,10 @@ class Pass:
         self.number = 0
         self.sampler_ns = 0
         self.paused_ns = 0
+        self.step_queue_ns = -1
+        self.pinned = -1
+        self._run_queue = RunQueue()
+        self._got_queue_ns = -1
         self.arrived: dict[int, Mail] = {}
         self.last = -1
         self.inside = False
@@ -203,6 +233,17 @@ class Pass:
         self.maker: Maker | None = None
         if recorder.plan.workers == 0 and not lightly:
             self.maker = recorder.lend_maker()
+
+    def asks(self) -> None:
+        """The trainer is about to ask: what its step waited for a core is known."""
+        now_ns, before_ns = self._run_queue.read_ns(), self._got_queue_ns
+        known = now_ns >= before_ns >= 0
+        self.step_queue_ns = now_ns - before_ns if known else -1
+
+    def look(self, batch: Any) -> None:
+        """Now and again: whether the batch is in page-locked memory. Only with a device in use."""
+        due = self.number < LOOK_FIRST or self.number % LOOK_EVERY == 0
+        self.pinned = is_pinned(batch) if due and self.recorder.stall.ready() else -1
 
     def arrive(self, index: Any) -> None:
         """The trainer took a batch's message from the result queue."""
@@ -227,6 +268,7 @@ class Pass:
             note, paths = self.maker.note, self.maker.paths
         elif mail is not None:
             note, paths = mail.note, mail.paths
+            self.recorder.sampled(mail.lines)
         self.recorder.opened(paths or [])
         self._keep(
             times,
@@ -255,6 +297,7 @@ class Pass:
             if isinstance(part, bytes):
                 letter = opened(part)
                 self.recorder.opened(letter.paths)
+                self.recorder.sampled(letter.lines)
                 begun = self.epoch.setdefault("worker_begin_ns", {})
                 begun.setdefault(letter.note[PID], letter.begun_ns)
         self._keep(
@@ -292,6 +335,8 @@ class Pass:
             sampler_ns=self.sampler_ns,
             ready=ready,
             paused_ns=self.paused_ns,
+            step_queue_ns=self.step_queue_ns,
+            pinned=self.pinned,
             **came,
         )
         if self.number == 0:
@@ -300,6 +345,7 @@ class Pass:
         self.epoch["batches"] = self.number
         self.recorder.keep(entry)
         self.sampler_ns = self.paused_ns = 0
+        self._got_queue_ns = self._run_queue.read_ns()
 
     def end(self, now_ns: int, *, complete: bool) -> None:
         """The iterator is exhausted or given up."""
@@ -309,7 +355,8 @@ class Pass:
         self.close()
 
     def close(self) -> None:
-        """Give back what its maker holds open; harmless while it goes on."""
+        """Give back what it and its maker hold open; harmless while it goes on."""
+        self._run_queue.close()
         if self.maker is None:
             return
         self.maker.close()

@@ -23,6 +23,7 @@ from torch.utils.data._utils import fetch as _torch_fetch
 from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
 
 from wellfed._engine.watch import frames
+from wellfed._engine.watch.hot_lines import Seen
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
 from wellfed._engine.watch.opened_files import OpenedFiles
@@ -80,10 +81,25 @@ def serve(iterator: Any, watched: Any) -> tuple[Maker | None, Any]:
 class Mail:
     """What an Envelope carried, and when it was opened."""
 
-    __slots__ = ("begun_ns", "message_bytes", "note", "opened_ns", "opening_ns", "paths", "pin_ns")
+    __slots__ = (
+        "begun_ns",
+        "lines",
+        "message_bytes",
+        "note",
+        "opened_ns",
+        "opening_ns",
+        "paths",
+        "pin_ns",
+    )
 
     def __init__(
-        self, opening_ns: int, message_bytes: int, note: Note, paths: list[str], begun_ns: int
+        self,
+        opening_ns: int,
+        message_bytes: int,
+        note: Note,
+        paths: list[str],
+        begun_ns: int,
+        lines: list[Seen] | None = None,
     ) -> None:
         self.pin_ns = 0
         self.opening_ns = opening_ns
@@ -92,6 +108,7 @@ class Mail:
         self.note = note
         self.paths = paths
         self.begun_ns = begun_ns
+        self.lines = lines or []
 
 
 class Index(int):
@@ -139,18 +156,28 @@ class Envelope:
         "_began_ns",
         "_data",
         "_index",
+        "_lines",
         "_maker",
         "_note",
         "_paths",
         "_put_ns",
     )
 
-    def __init__(self, index: int, data: Any, maker: Maker, note: Note, paths: list[str]) -> None:
+    def __init__(
+        self,
+        index: int,
+        data: Any,
+        maker: Maker,
+        note: Note,
+        paths: list[str],
+        lines: list[Seen] | None = None,
+    ) -> None:
         self._index = index
         self._data = data
         self._maker = maker
         self._note = note
         self._paths = paths
+        self._lines = lines or []
         self._put_ns = maker.clock()
 
     def begin(self) -> None:
@@ -175,14 +202,17 @@ class Envelope:
         note[QUEUED] = self._began_ns - self._put_ns
         note[SENT] = now
         self._maker.feeder_cpu_ns += cpu
-        return (note, self._paths, self._maker.begun_ns)
+        return (note, self._paths, self._maker.begun_ns, self._lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open_envelope, (_Begin(self), self._index, self._data, _End(self))
 
 
 def _open_envelope(
-    opening_ns: int, number: int, data: Any, written: tuple[Note, list[str], int] | tuple[()]
+    opening_ns: int,
+    number: int,
+    data: Any,
+    written: tuple[Note, list[str], int, list[Seen]] | tuple[()],
 ) -> tuple[Index, Any]:
     """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
     index = Index(number)
@@ -231,7 +261,8 @@ class _Outbox:
             if isinstance(failed, ExceptionWrapper):
                 failed.exc_msg = frames.without_ours(failed.exc_msg)
             elif note is not None and type(index) is int:
-                item = Envelope(index, data, self._maker, note, self._maker.paths)
+                maker = self._maker
+                item = Envelope(index, data, maker, note, maker.paths, maker.lines)
         self._queue.put(item, *args, **kwargs)
         self._inbox.resumed()
 

@@ -6,6 +6,11 @@ To add one: write the function in the file of its group, add it here, add its pa
 docs/reference/rules, and record a trace on which it fires and one on which it must not.
 """
 
+from wellfed._insight.rules.cache import (
+    cache_too_small,
+    cold_cache_transient,
+    read_amplification,
+)
 from wellfed._insight.rules.consumer import consumer_bound
 from wellfed._insight.rules.cpu import (
     affinity_pinned,
@@ -14,13 +19,19 @@ from wellfed._insight.rules.cpu import (
     cpu_underprovisioned,
     thread_oversubscription,
 )
+from wellfed._insight.rules.device import blocking_copy, pin_bound
 from wellfed._insight.rules.epochs import startup_respawn
-from wellfed._insight.rules.order import head_of_line
+from wellfed._insight.rules.locks import lock_serialised
+from wellfed._insight.rules.making import collate_bound, serialization_bound
+from wellfed._insight.rules.neighbours import noisy_neighbour
+from wellfed._insight.rules.order import burst_jitter, head_of_line
 from wellfed._insight.rules.overhead import (
     in_memory_overhead,
     per_batch_overhead,
     per_item_overhead,
 )
+from wellfed._insight.rules.ranks import rank_oversubscription, rank_straggler
+from wellfed._insight.rules.step import interference
 from wellfed._insight.rules.storage import latency_bound, storage_bound
 from wellfed._insight.rules.transport import transport_bytes, transport_objects
 from wellfed.seams import Rule
@@ -28,38 +39,64 @@ from wellfed.seams import Rule
 __all__ = ["CODES", "RULES"]
 
 RULES: tuple[Rule, ...] = (
+    rank_straggler,  # WF503
+    lock_serialised,  # WF504
     affinity_pinned,  # WF205
     thread_oversubscription,  # WF204
     cpu_quota,  # WF203
+    rank_oversubscription,  # WF206
+    noisy_neighbour,  # WF207
+    pin_bound,  # WF104
     transport_objects,  # WF405
+    serialization_bound,  # WF406
     per_batch_overhead,  # WF403
     transport_bytes,  # WF404
+    collate_bound,  # WF407
     in_memory_overhead,  # WF401
     per_item_overhead,  # WF402
     head_of_line,  # WF501
+    burst_jitter,  # WF502
+    cold_cache_transient,  # WF304
+    read_amplification,  # WF303
+    cache_too_small,  # WF305
     storage_bound,  # WF302
     latency_bound,  # WF301
+    interference,  # WF102
     cpu_underprovisioned,  # WF201
     cpu_saturated,  # WF202
     startup_respawn,  # WF601
+    blocking_copy,  # WF103
     consumer_bound,  # WF101
 )
 
 CODES: dict[str, str] = {
     "consumer_bound": "WF101",
+    "interference": "WF102",
+    "blocking_copy": "WF103",
+    "pin_bound": "WF104",
     "cpu_underprovisioned": "WF201",
     "cpu_saturated": "WF202",
     "cpu_quota": "WF203",
     "thread_oversubscription": "WF204",
     "affinity_pinned": "WF205",
+    "rank_oversubscription": "WF206",
+    "noisy_neighbour": "WF207",
     "latency_bound": "WF301",
     "storage_bound": "WF302",
+    "read_amplification": "WF303",
+    "cold_cache_transient": "WF304",
+    "cache_too_small": "WF305",
     "in_memory_overhead": "WF401",
     "per_item_overhead": "WF402",
     "per_batch_overhead": "WF403",
     "transport_bytes": "WF404",
     "transport_objects": "WF405",
+    "serialization_bound": "WF406",
+    "collate_bound": "WF407",
     "head_of_line": "WF501",
+    "burst_jitter": "WF502",
+    "rank_straggler": "WF503",
+    "lock_serialised": "WF504",
     "startup_respawn": "WF601",
     "too_noisy": "WF901",
     "not_enough_evidence": "WF902",

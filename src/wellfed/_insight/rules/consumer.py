@@ -11,6 +11,9 @@ __all__ = ["consumer_bound"]
 # less than a tenth is the price of handing batches over at all.
 LITTLE = 0.10
 
+# A loop that launches work for a device and waits for it keeps its core busy only in part.
+ONE_CORE = 0.9
+
 
 def consumer_bound(case: Case) -> Finding | None:
     """WF101: the loader keeps up; a perfect one would gain next to nothing."""
@@ -35,6 +38,14 @@ def consumer_bound(case: Case) -> Finding | None:
                 value=stats.device_stall_share,
             )
         )
+    loop = _loop_computes(case)
+    if loop:
+        evidence.append(
+            Evidence(
+                text=f"the loop itself keeps {stats.step_cpu_cores or 0.0:.1f} cores busy",
+                value=stats.step_cpu_cores,
+            )
+        )
     return Finding(
         code="WF101",
         name="consumer_bound",
@@ -49,5 +60,22 @@ def consumer_bound(case: Case) -> Finding | None:
                 change="leave the loader as it is",
                 why="look at the model, the optimiser or the batch size instead",
             ),
+            *(
+                (
+                    Remedy(
+                        change="move CPU work of the loop (.float(), normalising, logging) into "
+                        "collate_fn or onto the device",
+                        why="the device waits for it, and the workers have time to spare",
+                    ),
+                )
+                if loop
+                else ()
+            ),
         ),
     )
+
+
+def _loop_computes(case: Case) -> bool:
+    """Whether the loop computes without pause beside its device; without one that is the model."""
+    cores = case.stats.step_cpu_cores
+    return case.trace.device != "cpu" and cores is not None and cores >= ONE_CORE

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from wellfed._insight.rules.samples import cheaper_samples, sample_evidence
 from wellfed._insight.rules.say import cpu_evidence, more_workers, waiting, with_plan
 from wellfed._insight.supply import (
     MAKERS_BUSY,
@@ -40,7 +41,7 @@ def cpu_underprovisioned(case: Case) -> Finding | None:
     """WF201: samples cost CPU, cores are free, and more workers would use them."""
     if not _computing_is_the_limit(case) or not _more_workers_help(case):
         return None
-    stats, now = case.stats, case.plan.workers
+    now = case.plan.workers
     doing = f"{now} workers make" if now > 1 else "one worker makes"
     who = doing if now else "the trainer itself makes"
     return Finding(
@@ -54,12 +55,14 @@ def cpu_underprovisioned(case: Case) -> Finding | None:
             waiting(case),
             cpu_evidence(case),
             _cores(case),
+            *sample_evidence(case),
             *_storage_evidence(case),
         ),
         cost_share=lost_share(case),
         remedies=(
             *more_workers(case, "cores are free and samples are made of CPU time"),
-            _cheaper_samples(stats.sample_s),
+            cheaper_samples(case),
+            *_more_threads(case),
         ),
     )
 
@@ -83,9 +86,14 @@ def cpu_saturated(case: Case) -> Finding | None:
             + f"; a batch costs {duration(_cpu_s(case))} of CPU, and no number of workers makes it "
             "cheaper."
         ),
-        evidence=(waiting(case), cpu_evidence(case), _cores(case)),
+        evidence=(
+            waiting(case),
+            cpu_evidence(case),
+            _cores(case),
+            *sample_evidence(case),
+        ),
         cost_share=lost_share(case),
-        remedies=(_cheaper_samples(case.stats.sample_s), *more_workers(case, "as fits the cores")),
+        remedies=(cheaper_samples(case), *more_workers(case, "as fits the cores")),
     )
 
 
@@ -125,7 +133,7 @@ def cpu_quota(case: Case) -> Finding | None:
                 if fewer is not None
                 else ()
             ),
-            _cheaper_samples(case.stats.sample_s),
+            cheaper_samples(case),
         ),
     )
 
@@ -223,6 +231,24 @@ def _more_workers_help(case: Case) -> bool:
     return best.gain.value >= 1.05 and (best.gain.low >= 1.02 or free_cores(case) >= 0.5)
 
 
+def _more_threads(case: Case) -> tuple[Remedy, ...]:
+    """Threads within a worker, which torch sets to one: where few workers leave many cores."""
+    threads, workers = case.machine.threads_intra_op.value or 1, case.plan.workers
+    if not workers or threads < 2 or case.stats.native_cpu_share >= 0.05:
+        return ()
+    each = int(usable_cores(case) // (workers + 1))
+    if each < 2 or free_cores(case) < 1:
+        return ()
+    return (
+        Remedy(
+            change=f"torch.set_num_threads({each}) in worker_init_fn, where samples are large "
+            "tensor operations",
+            why=f"torch gives each worker one thread; the trainer has {threads}",
+            reproducibility="sums of floats may differ in their last digits",
+        ),
+    )
+
+
 def _is_tiny(case: Case) -> bool:
     sample_s = case.stats.sample_s
     return sample_s is not None and sample_s < TINY_SAMPLE_S
@@ -248,11 +274,3 @@ def _storage_evidence(case: Case) -> tuple[Evidence, ...]:
     per_s = read / case.stats.period_s.value
     text = "read 0 MB/s from storage (cached)" if per_s < 1e5 else f"read {per_s / 1e6:.0f} MB/s"
     return (Evidence(text=text, value=per_s),)
-
-
-def _cheaper_samples(sample_s: float | None) -> Remedy:
-    cost = f" (now {duration(sample_s)} each)" if sample_s is not None else ""
-    return Remedy(
-        change="make samples cheaper: resize once on disk, Image.draft(), or decode on the device",
-        why=f"CPU time per sample{cost} sets the limit once every core is busy",
-    )

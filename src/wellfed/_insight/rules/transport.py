@@ -5,7 +5,15 @@ from wellfed._insight.supply import lost_share, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, size
 
-__all__ = ["MANY_BYTES", "many_parts", "moving_s", "transport_bytes", "transport_objects"]
+__all__ = [
+    "MANY_BYTES",
+    "MANY_OBJECTS",
+    "MANY_TENSORS",
+    "many_parts",
+    "moving_s",
+    "transport_bytes",
+    "transport_objects",
+]
 
 # From here on the parts of a batch, not its bytes, set the cost of moving it: in torch each tensor
 # takes a file descriptor, a shared-memory file and a message of its own.
@@ -54,16 +62,15 @@ def transport_bytes(case: Case) -> Finding | None:
 
 
 def transport_objects(case: Case) -> Finding | None:
-    """WF405: a batch is made of so many tensors or objects that moving each is the cost."""
-    if case.plan.workers == 0 or not many_parts(case) or not waits(case):
-        return None
+    """WF405: a batch is made of so many tensors that moving each is the cost."""
     stats = case.stats
+    tensors = stats.tensors_per_batch or 0.0
+    if case.plan.workers == 0 or tensors < MANY_TENSORS or not waits(case):
+        return None
     moving = moving_s(case)
     if moving < 0.5 * stage_s(case, "fetch"):
         return None
-    tensors, objects = stats.tensors_per_batch or 0.0, stats.objects_per_batch or 0.0
-    what = f"{tensors:.0f} tensors" if tensors >= MANY_TENSORS else f"{objects:.0f} objects"
-    each = moving / max(1.0, tensors if tensors >= MANY_TENSORS else objects)
+    what, each = f"{tensors:.0f} tensors", moving / tensors
     return Finding(
         code="WF405",
         name="transport_objects",

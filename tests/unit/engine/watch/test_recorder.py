@@ -105,6 +105,38 @@ def test_what_was_not_seen_stays_unseen(recorder: Recorder, clock: FakeClock) ->
     assert span.worker == -1
 
 
+def test_lines_of_all_workers_add_up_and_the_hottest_is_first(
+    recorder: Recorder, clock: FakeClock
+) -> None:
+    one = recorder.begin(clock())
+    sampled = [
+        [("data.py", 9, "read", "", 4, 4), ("data.py", 48, "decode", "PIL", 2, 0)],
+        [("data.py", 48, "decode", "PIL", 3, 0)],
+    ]
+    for number, lines in enumerate(sampled):
+        arrive(one, number)
+        one.arrived[number].lines = lines
+        deliver(one, clock, number)
+
+    decode, read = recorder.trace(1_000 * MS, clock()).hot_lines
+
+    assert (decode.line, decode.library, decode.samples, decode.locked) == (48, "PIL", 5, 0)
+    assert (read.line, read.function, read.samples, read.locked) == (9, "read", 4, 4)
+
+
+def test_a_step_that_waited_for_a_core_is_seen_from_the_second_batch_on(
+    recorder: Recorder, clock: FakeClock
+) -> None:
+    one = recorder.begin(clock())
+    totals = iter([100, 150, 400, 420])  # the thread's, when it asks and when it has got
+    one._run_queue.read_ns = lambda: next(totals)  # type: ignore[method-assign]
+    for number in (0, 1):
+        one.asks()
+        deliver(one, clock, number)
+
+    assert [span.step_queue_ns for span in recorder.trace(0, clock()).spans] == [-1, 250]
+
+
 def test_batches_held_back_are_counted(recorder: Recorder, clock: FakeClock) -> None:
     one = recorder.begin(clock())
     for number in (1, 2, 0):

@@ -97,6 +97,14 @@ def test_the_note_arrives_with_its_serialisation_timed(maker: Maker, clock: Fake
     assert maker.feeder_cpu_ns == written["serialise_cpu_ns"] > 0
 
 
+def test_lines_that_were_sampled_ride_along(maker: Maker) -> None:
+    lines = [("data.py", 48, "decode", "PIL", 7, 0)]
+
+    index, _ = sent(Envelope(0, None, maker, note(), [], lines))
+
+    assert index.mail.lines == lines
+
+
 def test_the_length_of_a_message_is_used_once(maker: Maker) -> None:
     worker.current.message_bytes = 123
     first, second = (sent(Envelope(k, None, maker, note(), []))[0] for k in range(2))
