@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import divide, scale
-from wellfed._insight.pipeline import Transport, demand_of
+from wellfed._insight.pipeline import demand_of
 from wellfed._insight.predict import predict_period, speedup, worker_curve
 from wellfed._insight.supply import ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
@@ -74,7 +74,7 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
 
 def _step_alone_s(case: Case) -> float:
     """Seconds of the step when no worker competes with it for a core."""
-    demand = demand_of(case, Transport())
+    demand = demand_of(case)
     if demand is None:
         return case.stats.period_s.value * (1 - case.stats.wait_share.value)
     return float((demand.step_off_s + demand.step_cpu_s).mean())

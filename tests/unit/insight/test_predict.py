@@ -4,13 +4,9 @@ import pytest
 from insight_traces import case_of, machine_of, trace_of
 
 from wellfed._insight.cores import cores_of
-from wellfed._insight.predict import (
-    Transport,
-    predict_period,
-    speedup,
-    worker_curve,
-)
+from wellfed._insight.predict import predict_period, speedup, worker_curve
 from wellfed._insight.supply import ceiling
+from wellfed._insight.transports import Transport
 from wellfed.records import Case, Estimate, Plan
 
 INLINE = Plan(workers=0)
