@@ -2,8 +2,9 @@
 
     cd benchmarks && python -m predicting.measuring '{"load": "jpeg", "seconds": 1, "seed": 0}'
 
-One line of JSON a cell on the standard output: what was asked for, what it came to, and the Case,
-so that predictions can be made from any of them later.
+The probes run watched; then every cell runs as a script would, once, and again in the opposite
+order. One line of JSON a run on the standard output: what was asked for, what it came to, and of a
+watched one the Case, so that predictions can be made from it later.
 """
 
 import gc
@@ -29,7 +30,7 @@ from wellfed._insight.stats import summarise
 from wellfed._probes import survey_machine
 from wellfed.records import Case, Machine, Plan, Trace, Workload
 
-__all__ = ["Cell", "Order", "Outcome"]
+__all__ = ["GRID", "PROBES", "Cell", "Order", "Outcome"]
 
 # Enough for every statistic, and little enough to keep.
 MOST_SPANS = 400
@@ -59,6 +60,14 @@ class Cell:
             backend=backend, workers=self.workers, prefetch=self.prefetch, start_method=method
         )
 
+
+PROBES = (
+    Cell(workers=0),
+    Cell(workers=1, prefetch=4),
+    Cell(workers=2, prefetch=2),
+    Cell(workers=6, prefetch=2),
+)
+"""What predictions are made from: no workers, one, as many as cores, and more than cores."""
 
 GRID = (
     Cell(workers=0),
@@ -147,29 +156,29 @@ def own_s() -> float:
     return ticks / TICKS_PER_S
 
 
-def measure(order: Order, dataset: Any, cell: Cell, machine: Machine) -> Outcome:
+def measure(
+    order: Order, dataset: Any, cell: Cell, *, machine: Machine | None, memory: bool = False
+) -> Outcome:
+    """One run of a cell; watched where the machine is given."""
     load = LOADS[order.load]
-    before = memory_of([os.getpid()]) if order.memory else {}
+    before = memory_of([os.getpid()]) if memory else {}
     watch = Watch()
     zero_ns = time.perf_counter_ns()
-    watch.install()
+    if machine is not None:
+        watch.install()
     try:
         loader = loader_of(load, dataset, cell)
         batches = batches_of(load, loader)
         number, took_s, neighbours = timed(batches, cell, order.seconds)
-        trace = trimmed(next(iter(watch.recorders.values())), zero_ns)
-        memory = peak(batches, cell, before) if order.memory else {}
+        seen = peak(batches, cell, before) if memory else {}
+        case = None
+        if machine is not None:
+            recorder = next(iter(watch.recorders.values()))
+            case = case_of(order, recorder, zero_ns, machine, seen)
     finally:
         watch.undo()
     del batches, loader
     gc.collect()
-    stats = summarise(trace)
-    case = None
-    if stats is not None:
-        workload = Workload(dataset=order.load, style="map", batch_size=load.batch_size)
-        case = Case(
-            machine=machine, workload=workload, trace=trace, stats=stats, ledger=account(trace)
-        )
     return Outcome(
         load=order.load,
         cell=cell,
@@ -177,8 +186,29 @@ def measure(order: Order, dataset: Any, cell: Cell, machine: Machine) -> Outcome
         period_s=took_s / number,
         batches=number,
         neighbour_cores=neighbours,
-        memory_bytes=memory,
+        memory_bytes=seen,
         case=case,
+    )
+
+
+def case_of(
+    order: Order, recorder: Any, zero_ns: int, machine: Machine, memory: dict[str, float]
+) -> Case | None:
+    """What a watched run showed."""
+    trace = trimmed(recorder, zero_ns)
+    stats = summarise(trace)
+    if stats is None:
+        return None
+    gauges = {
+        name: memory[name] for name in ("workers_pss_bytes", "workers_private_bytes") if memory
+    }
+    workload = Workload(dataset=order.load, style="map", batch_size=LOADS[order.load].batch_size)
+    return Case(
+        machine=machine,
+        workload=workload,
+        trace=trace,
+        stats=msgspec.structs.replace(stats, gauges=gauges),
+        ledger=account(trace),
     )
 
 
@@ -227,7 +257,7 @@ def memory_of(pids: list[int]) -> dict[str, float]:
     return {
         "total_bytes": parts["Pss_Anon"] + parts["Pss_File"] + shmem,
         "pss_bytes": sum(parts.values()),
-        "workers_bytes": workers,
+        "workers_pss_bytes": workers,
         "workers_private_bytes": private,
         "shared_bytes": shmem,
         "descriptors": float(len(os.listdir("/proc/self/fd"))),
@@ -248,9 +278,13 @@ def main() -> None:
     machine = undisturbed()
     cells = list(GRID)
     random.Random(order.seed).shuffle(cells)
-    for cell in cells:
+    probed = [(cell, machine) for cell in PROBES]
+    runs = [*((cell, None) for cell in cells), *((cell, None) for cell in reversed(cells))]
+    if order.memory:
+        runs = [(cell, None) for cell in cells]
+    for cell, watched in [*probed, *runs]:
         try:
-            outcome = measure(order, dataset, cell, machine)
+            outcome = measure(order, dataset, cell, machine=watched, memory=order.memory)
         except Exception as error:
             print(f"{order.load} {cell}: {error!r}", file=sys.stderr)
             continue
