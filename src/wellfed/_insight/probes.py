@@ -18,6 +18,7 @@ import numpy as np
 from wellfed._insight.estimate import Floats
 from wellfed._insight.pipeline import prefetch_of
 from wellfed._insight.predict import Model, model_of
+from wellfed._insight.storage import StorageCurve, read_at_once, storage_curve
 from wellfed.records import Case, Estimate, Plan
 
 __all__ = ["predict_from"]
@@ -29,8 +30,10 @@ MODEL_ERROR = 0.10
 CARRIES_WORKERS = 1.0
 CARRIES_PREFETCH = 2.0
 
-# Between making batches in place and in workers, hardly anything is alike but the samples.
-IN_PLACE_ALIKE = 0.2
+# Ways of making batches have the samples in common and little else. Our workers use their memory
+# again, as a trainer that makes batches in place does, and torch's do not.
+KINDS_ALIKE = 0.2
+OURS_AND_IN_PLACE_ALIKE = 0.5
 
 # Two runs of one plan, seconds apart on a quiet machine, differ by about this beyond what their
 # own batches vary by: the clock, the cache and the pages are not the same.
@@ -40,18 +43,21 @@ RUN_ERROR = 0.02
 class _Place(NamedTuple):
     """Where a plan lies among others."""
 
-    in_place: bool
-    workers: float
+    kind: str
+    """ "in place", or who makes its batches."""
+    workers: float = 0.0
     """As a power of two."""
-    prefetch: float
+    prefetch: float = 0.0
 
     def likeness(self, other: "_Place") -> float:
         """How much two plans have in common, 0 to 1."""
-        if self.in_place or other.in_place:
-            return 1.0 if self.in_place and other.in_place else IN_PLACE_ALIKE
+        if {self.kind, other.kind} == {"in place", "processes"}:
+            return OURS_AND_IN_PLACE_ALIKE
+        if self.kind != other.kind:
+            return KINDS_ALIKE
         apart = ((self.workers - other.workers) / CARRIES_WORKERS) ** 2
         apart += ((self.prefetch - other.prefetch) / CARRIES_PREFETCH) ** 2
-        return IN_PLACE_ALIKE + (1 - IN_PLACE_ALIKE) * float(np.exp(-apart / 2))
+        return KINDS_ALIKE + (1 - KINDS_ALIKE) * float(np.exp(-apart / 2))
 
 
 def predict_from(
@@ -69,18 +75,23 @@ def predict_from(
     Raises:
         ValueError: no case saw its fetches.
     """
-    models = [(case, model) for case in cases if (model := model_of(case, rng)) is not None]
+    curve = storage_curve([seen for case in cases if (seen := read_at_once(case)) is not None])
+    models = [
+        (case, _relieved(model, curve))
+        for case in cases
+        if (model := model_of(case, rng)) is not None
+    ]
     if not models:
         raise ValueError("no run saw its fetches: nothing can be said of other plans")
     places = [_place(case.plan) for case in cases]
     measured = np.log([case.stats.period_s.value for case in cases])
     noise = np.array([RUN_ERROR**2 + (case.stats.period_s.spread / 1.645) ** 2 for case in cases])
-    missed = measured - np.array([_blend(models, case.plan)[0] for case in cases])
+    missed = measured - np.array([_blend(models, case.plan, curve)[0] for case in cases])
     alike = MODEL_ERROR**2 * np.array([[one.likeness(two) for two in places] for one in places])
     inverse = np.linalg.inv(alike + np.diag(noise))
     told = []
     for plan in plans:
-        center, spread = _blend(models, plan)
+        center, spread = _blend(models, plan, curve)
         near = MODEL_ERROR**2 * np.array([_place(plan).likeness(one) for one in places])
         carried = float(near @ inverse @ missed)
         left = max(0.0, MODEL_ERROR**2 - float(near @ inverse @ near))
@@ -94,19 +105,31 @@ def _estimate(log_s: float, variance: float) -> Estimate:
     return Estimate(value=float(ends[0]), low=float(ends[1]), high=float(ends[2]))
 
 
-def _blend(models: Sequence[tuple[Case, Model]], plan: Plan) -> tuple[float, float]:
+def _relieved(model: Model, curve: StorageCurve | None) -> Model:
+    """The model of a run, without what other readers at the store cost it."""
+    off_s = model.demand.fetch_off_s
+    if curve is None or not curve.least_period_s or not off_s.sum():
+        return model
+    relief = min(1.0, curve.alone_s / float(off_s.mean()))
+    return model._replace(demand=model.demand._replace(fetch_off_s=off_s * relief))
+
+
+def _blend(
+    models: Sequence[tuple[Case, Model]], plan: Plan, curve: StorageCurve | None
+) -> tuple[float, float]:
     """Logarithm of the period by all models, the nearest first; and the spread of resampling."""
     place = _place(plan)
     # To the fourth: a run of the same kind counts for much more than one of another.
     weights: Floats = np.array([place.likeness(_place(case.plan)) ** 4 for case, _ in models])
     weights /= weights.sum()
-    periods = np.log([model.periods_s(plan) for _, model in models])
-    spreads = periods.std(axis=1, ddof=1) if periods.shape[1] > 1 else np.zeros(len(models))
+    least_s = curve.least_period_s if curve is not None else 0.0
+    periods = np.log(np.maximum(least_s, [model.periods_s(plan) for _, model in models]))
     # Independent runs: their errors add in quadrature.
-    return float(weights @ periods.mean(axis=1)), float(np.sqrt(weights**2 @ spreads**2))
+    spread = float(np.sqrt(weights**2 @ periods.std(axis=1, ddof=1) ** 2))
+    return float(weights @ periods.mean(axis=1)), spread
 
 
 def _place(plan: Plan) -> _Place:
     if not plan.workers:
-        return _Place(True, 0.0, 0.0)
-    return _Place(False, float(np.log2(plan.workers)), float(np.log2(prefetch_of(plan))))
+        return _Place("in place")
+    return _Place(plan.backend, float(np.log2(plan.workers)), float(np.log2(prefetch_of(plan))))
