@@ -14,7 +14,7 @@ from wellfed._insight.memory import memory_use
 from wellfed._insight.probes import predict_from
 from wellfed.records import Case, Estimate
 
-__all__ = ["MemoryScore", "Score", "forecast_memory", "foresee", "read", "table"]
+__all__ = ["Disturbed", "MemoryScore", "Score", "forecast_memory", "foresee", "read", "table"]
 
 
 @dataclass(frozen=True)
@@ -70,32 +70,44 @@ class MemoryScore:
         return self.forecast_bytes / max(1.0, self.peak_bytes - self.before_bytes) - 1
 
 
+class Disturbed(Exception):
+    """Other processes took part of the cores while a probe ran."""
+
+
 def read(path: Path) -> tuple[list[Case], dict[Cell, list[dict[str, float]]]]:
-    """The probes' cases and every cell's figures, of one file of runs."""
+    """The probes' cases and every cell's figures, of one file of runs.
+
+    Raises:
+        Disturbed: nothing can be predicted from such probes.
+    """
     cases, figures = [], {}
     for line in path.read_text().splitlines():
         told = json.loads(line)
-        if told["case"]:
-            cases.append(msgspec.json.decode(json.dumps(told["case"]), type=Case))
-            continue
         kept = {"period_s": told["period_s"], "neighbour_cores": told["neighbour_cores"]}
-        figures.setdefault(Cell(**told["cell"]), []).append({**kept, **told["memory_bytes"]})
+        if not told["case"]:
+            figures.setdefault(Cell(**told["cell"]), []).append({**kept, **told["memory_bytes"]})
+            continue
+        if kept["neighbour_cores"] > DISTURBED_CORES and not told["memory_bytes"]:
+            raise Disturbed(f"{path.name}: {kept['neighbour_cores']:.1f} cores busy otherwise")
+        cases.append(msgspec.json.decode(json.dumps(told["case"]), type=Case))
     return cases, figures
 
 
 def foresee(
     load: str, cases: Sequence[Case], figures: dict[Cell, list[dict[str, float]]]
 ) -> list[Score]:
-    """Every cell that was not probed, predicted from those that were."""
-    cells = [cell for cell in figures if cell not in PROBES]
+    """Every cell that was not probed, predicted from those that were; without disturbed runs."""
+    quiet = {
+        cell: tuple(one["period_s"] for one in runs if one["neighbour_cores"] <= DISTURBED_CORES)
+        for cell, runs in figures.items()
+        if cell not in PROBES
+    }
+    cells = [cell for cell, runs in quiet.items() if runs]
     rng = np.random.default_rng(0)
     foreseen = predict_from(cases, [cell.plan for cell in cells], rng)
-    scores = []
-    for cell, period in zip(cells, foreseen, strict=True):
-        runs = figures[cell]
-        quiet = [one for one in runs if one["neighbour_cores"] <= DISTURBED_CORES] or runs
-        scores.append(Score(load, cell, period, tuple(one["period_s"] for one in quiet)))
-    return scores
+    return [
+        Score(load, cell, period, quiet[cell]) for cell, period in zip(cells, foreseen, strict=True)
+    ]
 
 
 def forecast_memory(
