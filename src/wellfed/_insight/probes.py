@@ -25,7 +25,7 @@ __all__ = ["predict_from"]
 
 # Standard deviation of the model's relative error where nothing near was measured, and how far a
 # measured error carries, in doublings of the workers and of the prefetch factor: from
-# benchmarks/prediction.py, as that of its first runs.
+# benchmarks/prediction.py, as that of its first rounds.
 MODEL_ERROR = 0.12
 CARRIES_WORKERS = 1.0
 CARRIES_PREFETCH = 2.0
