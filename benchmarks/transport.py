@@ -1,17 +1,18 @@
-"""What a batch costs on its way from a worker to the trainer: the defaults of `Transport`.
+"""What a batch costs on its way from a worker to the trainer: the constants of `transports.py`.
 
 Batches of several shapes are made with and without a worker, in turn, and touched by the trainer.
 What the worker's fetch, its serialising, and the trainer's receiving and first touch cost beyond
 making the same batch in the trainer is fitted by fixed + per tensor + per byte, on either side.
 
-    python benchmarks/transport.py                    torch's loader
-    python benchmarks/transport.py --loader wellfed   our engine, for `pipeline.ENGINES`
+    python benchmarks/transport.py            torch's queues, stage by stage
+    python benchmarks/transport.py --ours     our engine, by the CPU clocks of both processes
 """
 
 import argparse
 import statistics
 import time
-from typing import Any
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 import wellfed
 from wellfed._engine.watch.loaders import Watch
 from wellfed._insight.stats import summarise
+from wellfed.records import Plan
 
 SHAPES = ((1, 256), (2, 2_560), (8, 2_560), (64, 256), (2, 250_000), (1, 2_500_000), (4, 1_250_000))
 """Tensors in a batch, and floats in each."""
@@ -40,14 +42,12 @@ class Prepared(Dataset[list[torch.Tensor]]):
         return self.sample
 
 
-def cost(
-    kind: type[Any], tensors: int, floats: int, workers: int, batches: int
-) -> tuple[float, float]:
+def cost(tensors: int, floats: int, workers: int, batches: int) -> tuple[float, float]:
     """CPU seconds per batch of the maker, and of the trainer's receiving and first touch."""
     watch = Watch()
     zero = time.perf_counter_ns()
     watch.install()
-    loader = kind(Prepared(tensors, floats), batch_size=SAMPLES, num_workers=workers)
+    loader = DataLoader(Prepared(tensors, floats), batch_size=SAMPLES, num_workers=workers)
     touches = []
     try:
         for number, batch in enumerate(loader):
@@ -69,20 +69,53 @@ def cost(
     return made + sent, received + statistics.median(touches)
 
 
+def cost_of_ours(tensors: int, floats: int, workers: int, batches: int) -> tuple[float, float]:
+    """The same under our engine; without workers, of the plain loop in the trainer."""
+    data = Prepared(tensors, floats)
+    if not workers:
+        loader = iter(DataLoader(data, batch_size=SAMPLES))
+        began = time.thread_time_ns()
+        for _ in islice(loader, batches):
+            pass
+        return (time.thread_time_ns() - began) / batches / 1e9, 0.0
+    plan = Plan(backend="processes", workers=1, prefetch=2, start_method="fork")
+    ours = wellfed.DataLoader(data, SAMPLES, num_workers=1, plan=plan)
+    stream = iter(ours)
+    for _ in islice(stream, batches):  # slabs are made, pages are touched
+        pass
+    (worker,) = (one.pid for one in stream._workers)
+    began, made = time.process_time_ns(), on_core_ns(worker)
+    for batch in islice(stream, batches):
+        for tensor in batch:
+            tensor.sum()
+    took, made = time.process_time_ns() - began, on_core_ns(worker) - made
+    began = time.process_time_ns()
+    for _ in range(batches):
+        for tensor in batch:
+            tensor.sum()
+    touch = time.process_time_ns() - began
+    return made / batches / 1e9, max(0, took - touch) / batches / 1e9
+
+
+def on_core_ns(pid: int) -> int:
+    """CPU time of a process's main thread."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=60)
-    parser.add_argument("--loader", choices=("torch", "wellfed"), default="torch")
+    parser.add_argument("--ours", action="store_true", help="our engine instead of torch's queues")
     args = parser.parse_args()
-    kind = wellfed.DataLoader if args.loader == "wellfed" else DataLoader
+    costs = cost_of_ours if args.ours else cost
     torch.set_num_threads(1)
     rows, maker, trainer = [], [], []
     for tensors, floats in SHAPES:
         extra = []
         for _ in range(args.rounds):
-            there = cost(kind, tensors, floats, 1, args.batches)
-            here = cost(kind, tensors, floats, 0, args.batches)
+            there = costs(tensors, floats, 1, args.batches)
+            here = costs(tensors, floats, 0, args.batches)
             extra.append((there[0] - here[0], there[1] - here[1]))
         ours, theirs = (statistics.median(column) for column in zip(*extra, strict=True))
         bytes_ = 4 * tensors * floats

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from planted import (
+from plants import (
     Annotations,
     Around,
     MappedRows,

@@ -4,7 +4,7 @@ import msgspec
 
 from wellfed._insight.supply import best_workers, forecast, respawn_share, waits
 from wellfed.records import Case, Estimate, Knob
-from wellfed.records.amounts import share
+from wellfed.records.amounts import share, size
 
 __all__ = ["knobs"]
 
@@ -13,6 +13,10 @@ NOTHING = Estimate(value=1.0, low=1.0, high=1.0)
 # Page-locked memory about doubles the rate of a copy to the device (PCIe); what is saved is at
 # most half of the copy, and copies run at 6 GB/s or more from ordinary memory.
 UNPINNED_BYTES_PER_S = 6e9
+
+
+# Less memory than this is within what a trainer's own varies by.
+WORTH_NAMING_BYTES = 100e6
 
 
 def knobs(case: Case) -> tuple[Knob, ...]:
@@ -35,6 +39,9 @@ def _workers(case: Case) -> Knob:
         best = alone
     if best is not None and best.plan.workers != case.plan.workers:
         why = "predicted from the measured batch times and the cores that are left"
+        if abs(best.memory_bytes or 0) >= WORTH_NAMING_BYTES:
+            sign = "+" if best.memory_bytes and best.memory_bytes > 0 else "-"
+            why += f"; RAM {sign}{size(abs(best.memory_bytes or 0))}"
         return Knob(
             name="num_workers",
             now=now,

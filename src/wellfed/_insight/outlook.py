@@ -4,8 +4,10 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import divide, scale
-from wellfed._insight.pipeline import demand_of, transport_of
+from wellfed._insight.memory import fit, memory_use
+from wellfed._insight.pipeline import demand_of
 from wellfed._insight.predict import predict_period, speedup, worker_curve
+from wellfed._insight.startup import start_up_of
 from wellfed._insight.supply import by_rows, ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
@@ -14,16 +16,13 @@ __all__ = ["forecast_of", "forecasts", "worker_counts"]
 # Past these, a step of one is no news: the curve is flat or linear between them.
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
-# A worker's private memory where none was measured: an interpreter with torch loaded, forked,
-# dirties 60 to 100 MB (sum of Private_Dirty of idle workers on the example scripts).
-WORKER_BYTES = 80e6
-
 
 def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     """Other numbers of workers, a deeper buffer, delivery out of order, workers that stay.
 
-    Gains are in steady state; for workers that stay, and for none instead of some, over whole
-    epochs, because starting and ending them is what is saved.
+    Gains are in steady state; over whole epochs where workers were seen to be started anew, and
+    for none instead of some, because starting and ending them is part of the cost. A plan that
+    would not fit into memory, /dev/shm or the open files is not told.
     """
     plan, stats = case.plan, case.stats
     if plan.threads or by_rows(case):
@@ -33,12 +32,13 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     told = [
         forecast_of(case, other, _gain_of_workers(case, other, period_s))
         for other, period_s in worker_curve(case, worker_counts(case), rng)
-        if other != plan
+        if other != plan and (other.workers <= plan.workers or fit([case], other).fits)
     ]
     if plan.workers:
         variants = [msgspec.structs.replace(plan, prefetch=4 * (plan.prefetch or 2))]
         if plan.in_order and plan.workers > 1:
             variants.append(msgspec.structs.replace(plan, in_order=False))
+        variants = [other for other in variants if fit([case], other).fits]
         told += [
             forecast_of(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
             for other in variants
@@ -58,6 +58,8 @@ def worker_counts(case: Case) -> list[int]:
 def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
     """New speed over old; with no workers instead of some, by a trial if there was one."""
     now = case.stats.period_s
+    if other.workers and case.plan.workers and respawn_s(case):
+        return _gain_of_epochs(case, other, period_s)
     if other.workers or not case.plan.workers:
         return speedup(now, period_s)
     trial = case.workload.inline_batch_s
@@ -76,9 +78,31 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
     return divide(epoch, scale(period_s, batches))
 
 
+def _gain_of_epochs(case: Case, other: Plan, period_s: Estimate) -> Estimate:
+    """The same where each epoch starts its workers: more of them take longer to start."""
+    start, epoch_s = start_up_of(case), case.stats.epoch_s
+    batches = case.workload.batches_per_epoch
+    if start is None or epoch_s is None or not batches:
+        return speedup(case.stats.period_s, period_s)
+    now = scale(case.stats.period_s, batches)
+    then = scale(period_s, batches)
+    rest_s = max(0.0, epoch_s - now.value)
+    more_s = rest_s + start.each_s * (other.workers - case.plan.workers)
+    return divide(_later(now, rest_s), _later(then, max(0.0, more_s)))
+
+
+def _later(estimate: Estimate, seconds: float) -> Estimate:
+    return Estimate(
+        value=estimate.value + seconds,
+        low=estimate.low + seconds,
+        high=estimate.high + seconds,
+        n=estimate.n,
+    )
+
+
 def _step_alone_s(case: Case) -> float:
     """Seconds of the step when no worker competes with it for a core."""
-    demand = demand_of(case, transport_of(case.plan))
+    demand = demand_of(case)
     if demand is None:
         return case.stats.period_s.value * (1 - case.stats.wait_share.value)
     return float((demand.step_off_s + demand.step_cpu_s).mean())
@@ -102,9 +126,7 @@ def forecast_of(case: Case, plan: Plan, gain: Estimate) -> Forecast:
     if case.stats.device_stall_share is not None and not plan.persistent:
         # What the device never waited for cannot be won: the model knows the host's waits only.
         gain = _at_most(gain, ceiling(case))
-    batch = (case.stats.payload_bytes or 0.0) + (case.stats.message_bytes or 0.0)
-    more = (plan.workers - case.plan.workers) * _worker_bytes(case)
-    more += (plan.depth - case.plan.depth) * batch
+    more = memory_use([case], plan).total_bytes - memory_use([case], case.plan).total_bytes
     return Forecast(plan=plan, gain=gain, memory_bytes=int(more))
 
 
@@ -115,9 +137,3 @@ def _at_most(gain: Estimate, most: Estimate) -> Estimate:
         high=min(gain.high, most.high),
         n=gain.n,
     )
-
-
-def _worker_bytes(case: Case) -> float:
-    """Memory of one worker: as measured, shared pages divided, where workers ran."""
-    measured = case.stats.gauges.get("workers_pss_bytes", 0.0)
-    return measured / case.plan.workers if measured and case.plan.workers else WORKER_BYTES

@@ -8,20 +8,21 @@ which load was measured is known, so both can be taken off and put back for anot
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wellfed._insight.cores import Cores, cores_of
 from wellfed._insight.estimate import Floats
-from wellfed._insight.protocol import Delivery, deliver
+from wellfed._insight.protocol import Delivery, deliver, deliver_shared
 from wellfed._insight.stats import is_made_known
 from wellfed._insight.steady import find_steady, step_ns
 from wellfed._insight.supply import neighbour_cores
+from wellfed._insight.transports import OURS, TORCH, Transport
 from wellfed.records import Case, Plan, Span
 
-__all__ = ["ENGINES", "Demand", "Transport", "demand_of", "play", "prefetch_of", "transport_of"]
+__all__ = ["Demand", "Way", "demand_of", "play", "prefetch_of"]
 
 # torch's default where workers are set and prefetch_factor is not.
 DEFAULT_PREFETCH = 2
@@ -34,58 +35,13 @@ _ROUNDS = 5
 _CLOSE_ENOUGH = 0.01
 
 
-class Transport(NamedTuple):
-    """What a batch costs on its way from a worker to the trainer, beyond making it in place.
+class Way(NamedTuple):
+    """What one batch costs between a worker and the trainer."""
 
-    The worker collates into fresh shared memory, whose pages must be made, and pickles; the
-    trainer fetches a descriptor for each tensor from the worker, maps it, and touches new pages.
-    Defaults for torch's own queues; where workers ran, what was measured is used instead.
-    """
-
-    # benchmarks/transport.py, 2 cores of an AMD EPYC, torch 2.13, file_descriptor sharing.
-    worker_fixed_s: float = 170e-6
-    worker_per_tensor_s: float = 100e-6
-    worker_per_byte_s: float = 0.7e-9
-    trainer_fixed_s: float = 240e-6
-    trainer_per_tensor_s: float = 500e-6
-    trainer_per_byte_s: float = 0.2e-9
-    # A copy by one thread at 10 GB/s, which memory of servers of the last ten years reaches.
-    pin_per_byte_s: float = 0.1e-9
-
-    def sending_s(self, tensors: float, payload_bytes: float) -> float:
-        """CPU seconds of the worker for one batch."""
-        return (
-            self.worker_fixed_s
-            + self.worker_per_tensor_s * tensors
-            + self.worker_per_byte_s * payload_bytes
-        )
-
-    def receiving_s(self, tensors: float, payload_bytes: float) -> float:
-        """Seconds of the trainer's process for one batch."""
-        return (
-            self.trainer_fixed_s
-            + self.trainer_per_tensor_s * tensors
-            + self.trainer_per_byte_s * payload_bytes
-        )
-
-
-# Of our own engine: slabs that are there already, one message a batch and no descriptors. Fixed and
-# per byte are what a hop takes (benchmarks/RESULTS.md, remarks on hop_1mb: 35 µs on either side, 20
-# to 25 µs for a copy of 1 MB). Per tensor is an estimate, to be fitted anew by
-# `benchmarks/transport.py --loader wellfed`: calls of the pickler, and views at the other end.
-ENGINES = Transport(
-    worker_fixed_s=35e-6,
-    worker_per_tensor_s=5e-6,
-    worker_per_byte_s=0.025e-9,
-    trainer_fixed_s=35e-6,
-    trainer_per_tensor_s=5e-6,
-    trainer_per_byte_s=0.0,
-)
-
-
-def transport_of(plan: Plan) -> Transport:
-    """The costs of the way from a worker to the trainer, by who makes the batches."""
-    return Transport() if plan.backend == "torch" else ENGINES
+    sending_s: float
+    """CPU seconds of the worker beyond making the batch in place."""
+    receiving_s: float
+    """Seconds of the trainer's process to take it."""
 
 
 class Demand(NamedTuple):
@@ -97,10 +53,10 @@ class Demand(NamedTuple):
     """CPU seconds of the fetching thread."""
     native_cpu_s: float
     """CPU seconds per batch of the maker's other threads, which run beside it."""
-    sending_s: float
-    """CPU seconds of a worker to hand the batch over."""
-    receiving_s: float
-    """Seconds of the trainer's process to take it."""
+    torchs: Way
+    """With torch's workers."""
+    ours: Way
+    """With our own."""
     pinning_s: float
     """Seconds to pin it, if the plan pins."""
     pins: bool
@@ -113,15 +69,19 @@ class Demand(NamedTuple):
     """Cores that the step's CPU part keeps busy while it runs, 1 or more."""
     cores: Cores
 
+    def way(self, plan: Plan) -> Way:
+        """The way out under a plan; none where the trainer makes its batches itself."""
+        if not plan.workers:
+            return Way(0.0, 0.0)
+        return self.ours if plan.backend == "processes" else self.torchs
+
     def work_s(self, plan: Plan) -> float:
         """Lone CPU seconds that one batch takes of all processes together."""
-        loader_s = float(self.fetch_cpu_s.mean()) + self.native_cpu_s
-        if plan.workers:
-            loader_s += self.sending_s + self.receiving_s
+        loader_s = float(self.fetch_cpu_s.mean()) + self.native_cpu_s + sum(self.way(plan))
         return loader_s + float(self.step_cpu_s.mean()) * self.step_cores
 
 
-def demand_of(case: Case, transport: Transport) -> Demand | None:
+def demand_of(case: Case, transport: Transport = TORCH) -> Demand | None:
     """Fits the pipeline to the run of a case; None if no fetch was seen.
 
     Shortage during the run is read from the workers' run-queue time. Where the system does not
@@ -154,18 +114,39 @@ def demand_of(case: Case, transport: Transport) -> Demand | None:
     native = float(cpu.mean()) * case.stats.native_cpu_share
     busy = (float(cpu.mean()) + native + float(step.mean()) * step_load) / case.stats.period_s.value
     speed = cores.speed(busy)
+    touching_s, torchs, ours = _ways(case, spans, transport)
+    touching_s = min(touching_s, 0.5 * float(cpu.mean()))
     return Demand(
         fetch_off_s=np.maximum(0.0, wall - cpu - queued),
-        fetch_cpu_s=cpu * speed,
+        fetch_cpu_s=np.maximum(0.0, cpu - touching_s) * speed,
         native_cpu_s=native * speed,
-        step_off_s=step * (1 - min(1.0, step_load)),
-        step_cpu_s=step * min(1.0, step_load) * speed / shortage,
-        # A step that was short of cores used fewer than it wanted.
-        step_cores=max(1.0, step_load * shortage) if step_load > 1 else 1.0,
+        **_step(step, step_load, shortage, speed),
         pins="pin" in case.stats.stages or case.trace.device != "cpu",
+        torchs=torchs,
+        ours=ours,
+        pinning_s=_pinning_s(case, transport),
         cores=cores,
-        **_way_out(case, spans, transport),
     )
+
+
+def _step(step_s: Floats, load: float, shortage: float, speed: float) -> dict[str, Any]:
+    """The step's parts, from how many cores the trainer's process kept busy in it.
+
+    One thread that is short of cores shows less CPU than it would use; what it queued for is in
+    the rest of its wall time and no cost of its own. Several threads show fewer cores than they
+    wanted.
+    """
+    if load > 1:
+        return {
+            "step_off_s": np.zeros_like(step_s),
+            "step_cpu_s": step_s * speed / shortage,
+            "step_cores": load * shortage,
+        }
+    return {
+        "step_off_s": step_s * max(0.0, 1 - load * shortage),
+        "step_cpu_s": step_s * load * speed,
+        "step_cores": 1.0,
+    }
 
 
 def prefetch_of(plan: Plan) -> int:
@@ -200,37 +181,56 @@ def _deliver_at(
 ) -> tuple[Delivery, float]:
     """The delivery when CPU time is stretched by that much, and the cores it keeps busy."""
     stretch = shortage / speed
-    pins = plan.pin_memory and demand.pins
-    cpu_s = demand.fetch_cpu_s[places] + (demand.sending_s if plan.workers else 0.0)
-    receive_s = demand.receiving_s * stretch if plan.workers else 0.0
-    delivery = deliver(
-        demand.fetch_off_s[places] + cpu_s * stretch,
-        demand.step_off_s[places] + demand.step_cpu_s[places] * stretch,
-        workers=plan.workers,
-        prefetch=prefetch_of(plan),
-        receive_s=receive_s + (demand.pinning_s if pins else 0.0),
-        pin=pins,
-        in_order=plan.in_order,
-    )
+    way = demand.way(plan)
+    service_s = demand.fetch_off_s[places] + (demand.fetch_cpu_s[places] + way.sending_s) * stretch
+    step_s = demand.step_off_s[places] + demand.step_cpu_s[places] * stretch
+    receive_s = way.receiving_s * stretch
+    if plan.backend == "processes" and plan.workers:
+        delivery = deliver_shared(
+            service_s,
+            step_s,
+            workers=plan.workers,
+            window=plan.workers * prefetch_of(plan),
+            receive_s=receive_s,
+            in_order=plan.in_order,
+        )
+    else:
+        pins = plan.pin_memory and demand.pins
+        delivery = deliver(
+            service_s,
+            step_s,
+            workers=plan.workers,
+            prefetch=prefetch_of(plan),
+            receive_s=receive_s + (demand.pinning_s if pins else 0.0),
+            pin=pins,
+            in_order=plan.in_order,
+        )
     return delivery, demand.work_s(plan) / speed / float(delivery.period_s.mean())
 
 
-def _way_out(case: Case, spans: list[Span], transport: Transport) -> dict[str, float]:
-    """Sending, receiving and pinning: measured where they happened, else by default costs."""
+def _ways(case: Case, spans: list[Span], torchs: Transport) -> tuple[float, Way, Way]:
+    """CPU seconds of first touch within a fetch, and both ways out.
+
+    Torch's is measured where its workers ran, else by default costs. A worker's first touch of
+    fresh shared memory lies in its fetch, and none of it is left where a batch is made in place.
+    """
     stages = case.stats.stages
     tensors = case.stats.tensors_per_batch if case.stats.tensors_per_batch is not None else 1.0
     payload_bytes = case.stats.payload_bytes or 0.0
-    if case.plan.workers:
-        sending_s = sum(max(0, span.serialise_ns) for span in spans) / len(spans) * 1e-9
-        # Rebuilding a tensor asks its worker for a descriptor, and the answer waits for the GIL
-        # that the worker's fetch holds: with a fetch in pure Python, tens of ms. That wait passes
-        # while the worker works, so only what the trainer computed is a cost of its own.
-        receiving_s = min(stages["receive"].wall_s.value, stages["wait"].cpu_s or math.inf)
-    else:
-        sending_s = transport.sending_s(tensors, payload_bytes)
-        receiving_s = transport.receiving_s(tensors, payload_bytes)
-    if "pin" in stages:
-        pinning_s = stages["pin"].wall_s.value
-    else:
-        pinning_s = payload_bytes * transport.pin_per_byte_s
-    return {"sending_s": sending_s, "receiving_s": receiving_s, "pinning_s": pinning_s}
+    ours = Way(OURS.sending_s(tensors, payload_bytes), OURS.receiving_s(tensors, payload_bytes))
+    if not case.plan.workers or case.plan.backend != "torch":
+        sending_s = torchs.sending_s(tensors, payload_bytes)
+        return 0.0, Way(sending_s, torchs.receiving_s(tensors, payload_bytes)), ours
+    touching_s = torchs.worker_per_byte_s * payload_bytes
+    sending_s = sum(max(0, span.serialise_ns) for span in spans) / len(spans) * 1e-9
+    # Rebuilding a tensor asks its worker for a descriptor, and the answer waits for the GIL
+    # that the worker's fetch holds: with a fetch in pure Python, tens of ms. That wait passes
+    # while the worker works, so only what the trainer computed is a cost of its own.
+    receiving_s = min(stages["receive"].wall_s.value, stages["wait"].cpu_s or math.inf)
+    return touching_s, Way(sending_s + touching_s, receiving_s), ours
+
+
+def _pinning_s(case: Case, transport: Transport) -> float:
+    if "pin" in case.stats.stages:
+        return case.stats.stages["pin"].wall_s.value
+    return (case.stats.payload_bytes or 0.0) * transport.pin_per_byte_s

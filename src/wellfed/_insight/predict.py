@@ -15,18 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wellfed._insight.estimate import divide, widen
-from wellfed._insight.pipeline import (
-    Demand,
-    Transport,
-    demand_of,
-    play,
-    prefetch_of,
-    transport_of,
-)
+from wellfed._insight.pipeline import Demand, demand_of, play, prefetch_of
+from wellfed._insight.transports import TORCH, Transport
 from wellfed.records import Case, Estimate, Plan, StageStats
 
 __all__ = [
-    "Transport",
+    "Model",
+    "model_of",
     "predict_period",
     "speedup",
     "worker_curve",
@@ -55,20 +50,48 @@ _MOST_CORRECTION = 2.0
 _SMALL_WAIT_SHARE = 0.05
 
 
-class _Fit(NamedTuple):
-    """All that predictions from one case share, so that plans meet the same luck."""
+class Model(NamedTuple):
+    """A run as fitted: all that predictions from it share, so that plans meet the same luck."""
 
     demand: Demand
     places: NDArray[np.int64]
     """Resamples × batches: which measured batch stands at each place."""
+
+    def played(self, plan: Plan) -> list[tuple[float, float]]:
+        """Mean period and mean wait under a plan, in seconds, of each resample."""
+        return [_played(self.demand, plan, row) for row in self.places]
+
+    def periods_s(self, plan: Plan) -> list[float]:
+        """Mean seconds from one batch to the next under a plan, of each resample."""
+        least_s = self.demand.cores.least_period_s(self.demand.work_s(plan))
+        return [max(least_s, period_s) for period_s, _ in self.played(plan)]
+
+
+class _Fit(NamedTuple):
+    """A model and how well it explains the plan that ran."""
+
+    model: Model
     correction: float
     """Measured wait over modelled wait on the plan that ran."""
     error: float
     """Relative error of the uncorrected model on the plan that ran, 0 to 1."""
 
 
+def model_of(
+    case: Case,
+    rng: np.random.Generator,
+    transport: Transport = TORCH,
+    resamples: int = RESAMPLES,
+) -> Model | None:
+    """The model fitted to a run; None if no fetch was seen."""
+    demand = demand_of(case, transport)
+    if demand is None:
+        return None
+    return Model(demand, _resampled(demand.fetch_off_s.size, resamples, rng))
+
+
 def predict_period(
-    case: Case, plan: Plan, rng: np.random.Generator, transport: Transport | None = None
+    case: Case, plan: Plan, rng: np.random.Generator, transport: Transport = TORCH
 ) -> Estimate:
     """Seconds from one batch to the next under a plan, with a 90 % interval.
 
@@ -82,18 +105,18 @@ def predict_period(
         rng: a seeded generator.
         transport: costs of the way between processes, if the run had no workers to measure it.
     """
-    fit = _fit(case, rng, transport or transport_of(case.plan))
+    fit = _fit(case, rng, transport)
     return _predict(case, plan, fit) if fit else _unknown(case.stats)
 
 
 def worker_curve(
-    case: Case, counts: Sequence[int], rng: np.random.Generator, transport: Transport | None = None
+    case: Case, counts: Sequence[int], rng: np.random.Generator, transport: Transport = TORCH
 ) -> list[tuple[Plan, Estimate]]:
     """The period for each number of workers, everything else as it is.
 
     All plans see the same resamples, so differences between them are not luck.
     """
-    fit = _fit(case, rng, transport or transport_of(case.plan))
+    fit = _fit(case, rng, transport)
     plans = [_with_workers(case.plan, count) for count in counts]
     return [(plan, _predict(case, plan, fit) if fit else _unknown(case.stats)) for plan in plans]
 
@@ -104,12 +127,11 @@ def speedup(now: Estimate, then: Estimate) -> Estimate:
 
 
 def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | None:
-    demand = demand_of(case, transport)
-    if demand is None:
+    model = model_of(case, rng, transport)
+    if model is None:
         return None
-    places = _resampled(demand.fetch_off_s.size, rng)
     measured_s = case.stats.period_s.value
-    period_s, wait_s = np.mean([_played(demand, case.plan, row) for row in places], axis=0)
+    period_s, wait_s = np.mean(model.played(case.plan), axis=0)
     # A floor under both, so that two tiny waits have a ratio near 1.
     floor_s = _SMALL_WAIT_SHARE * measured_s
     # The sampler runs inside the wait, and the model keeps it with the step: both hold the trainer.
@@ -117,8 +139,7 @@ def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | N
     measured_wait_s = max(0.0, case.stats.wait_share.value * measured_s - sampler_s)
     correction = (measured_wait_s + floor_s) / (float(wait_s) + floor_s)
     return _Fit(
-        demand=demand,
-        places=places,
+        model=model,
         correction=min(_MOST_CORRECTION, max(1 / _MOST_CORRECTION, correction)),
         error=min(1.0, abs(float(period_s) / measured_s - 1)),
     )
@@ -127,10 +148,10 @@ def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | N
 def _predict(case: Case, plan: Plan, fit: _Fit) -> Estimate:
     if _alike(plan, case.plan):
         return case.stats.period_s
-    least_s = fit.demand.cores.least_period_s(fit.demand.work_s(plan))
-    played = [_played(fit.demand, plan, row) for row in fit.places]
+    demand = fit.model.demand
+    least_s = demand.cores.least_period_s(demand.work_s(plan))
     # The step was measured; only the wait is the model's, so only the wait is corrected.
-    periods = [max(least_s, p - w + w * fit.correction) for p, w in played]
+    periods = [max(least_s, p - w + w * fit.correction) for p, w in fit.model.played(plan)]
     value = float(np.mean(periods))
     half = 1.645 * float(np.std(periods, ddof=1))
     sampled = Estimate(value=value, low=max(0.0, value - half), high=value + half)
@@ -145,16 +166,16 @@ def _played(demand: Demand, plan: Plan, row: NDArray[np.int64]) -> tuple[float, 
     return float(delivery.period_s[filling:].mean()), float(delivery.wait_s[filling + 1 :].mean())
 
 
-def _resampled(size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _resampled(size: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Circular block bootstrap: rows of places, in blocks of about sqrt(size) neighbours.
 
     A row has as many places as the run had batches, because that is what the run knows; playing
     it several times over adds batches but no knowledge. Politis and Romano 1992.
     """
     block = max(1, round(size**0.5))
-    starts = rng.integers(0, size, (RESAMPLES, -(-size // block)))
+    starts = rng.integers(0, size, (resamples, -(-size // block)))
     rows = (starts[:, :, None] + np.arange(block)) % size
-    return rows.reshape(RESAMPLES, -1)[:, :size]
+    return rows.reshape(resamples, -1)[:, :size]
 
 
 def _alike(one: Plan, other: Plan) -> bool:
@@ -163,7 +184,8 @@ def _alike(one: Plan, other: Plan) -> bool:
     def seen(plan: Plan) -> tuple[object, ...]:
         if not plan.workers:
             return (0, plan.pin_memory)
-        return (plan.workers, prefetch_of(plan), plan.pin_memory, plan.in_order)
+        engine = plan.backend == "processes"
+        return (engine, plan.workers, prefetch_of(plan), plan.pin_memory, plan.in_order)
 
     return seen(one) == seen(other)
 

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wellfed._insight.estimate import Floats
 
-__all__ = ["Delivery", "deliver"]
+__all__ = ["Delivery", "deliver", "deliver_shared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,79 @@ def deliver(
         order.append(number)
         now_s += step
     return Delivery(np.array(returned_s), np.array(wait_s), np.array(order, dtype=np.int64))
+
+
+def deliver_shared(
+    service_s: ArrayLike,
+    step_s: ArrayLike,
+    *,
+    workers: int,
+    window: int,
+    receive_s: float = 0.0,
+    in_order: bool = True,
+    parts: int = 0,
+) -> Delivery:
+    """The same under our own engine, once batches may move between workers.
+
+    Any idle worker takes the next request, in order, and what has arrived is unpacked only when it
+    is delivered. See `wellfed._engine.flow`.
+
+    Args:
+        service_s: seconds a worker takes to make each requested batch.
+        step_s: seconds of the trainer's step after each returned batch; as many.
+        workers: worker processes, 1 or more.
+        window: most batches requested and not delivered: `prefetch_factor` times the logical
+            workers, or fewer where memory sets a limit.
+        receive_s: seconds of the trainer to unpack one batch.
+        in_order: whether batch k is returned before batch k + 1.
+        parts: parts that the epoch's first batch is made in, side by side, before any other is
+            requested; 0 if batches are known to move.
+    """
+    service = np.asarray(service_s, dtype=np.float64).tolist()
+    steps = np.asarray(step_s, dtype=np.float64).tolist()
+    if len(service) != len(steps):
+        raise ValueError(f"{len(service)} service times and {len(steps)} steps: need as many.")
+    free_s = [0.0] * workers
+    heapq.heapify(free_s)
+    made: list[tuple[float, int]] = []
+    requested = 0
+    now_s = 0.0
+    if parts and service:
+        now_s = _made_in_parts(service[0], parts, free_s)
+        heapq.heappush(made, (now_s, 0))
+        requested = 1
+    arrived: dict[int, float] = {}
+    returned_s: list[float] = []
+    wait_s: list[float] = []
+    order: list[int] = []
+    asked_s = 0.0
+    for turn, step in enumerate(steps):
+        while requested < min(turn + window, len(service)):
+            done_s = max(heapq.heappop(free_s), now_s) + service[requested]
+            heapq.heappush(free_s, done_s)
+            heapq.heappush(made, (done_s, requested))
+            requested += 1
+        number = turn
+        while turn not in arrived:
+            done_s, number = heapq.heappop(made)
+            arrived[number] = done_s
+            if not in_order:
+                break
+        now_s = max(asked_s, arrived.pop(number)) + receive_s
+        returned_s.append(now_s)
+        wait_s.append(now_s - asked_s)
+        order.append(number)
+        asked_s = now_s + step
+    return Delivery(np.array(returned_s), np.array(wait_s), np.array(order, dtype=np.int64))
+
+
+def _made_in_parts(service_s: float, parts: int, free_s: list[float]) -> float:
+    """When the last of equal parts is done; the workers are busy until then."""
+    done_s = 0.0
+    for _ in range(parts):
+        done_s = heapq.heappop(free_s) + service_s / parts
+        heapq.heappush(free_s, done_s)
+    return done_s
 
 
 class _Pool:

@@ -3,7 +3,7 @@
 import math
 
 from wellfed._insight.deciding import block_batches
-from wellfed._insight.outlook import WORKER_BYTES
+from wellfed._insight.memory import FORKED_BYTES
 from wellfed._insight.supply import stage_s
 from wellfed.records import Case, Plan
 from wellfed.records.amounts import size
@@ -61,7 +61,7 @@ def _memory_bytes(case: Case, plan: Plan) -> float:
     """Memory of a set of workers, of what is in flight, and of the samples that they keep."""
     ran, batch = case.plan.workers, case.stats.payload_bytes or 0.0
     pss = case.stats.gauges.get("workers_pss_bytes", 0.0)
-    each = pss / ran if pss and ran else WORKER_BYTES
+    each = pss / ran if pss and ran else FORKED_BYTES
     kept = min(KEPT_BATCHES * batch, KEPT_BYTES)
     return plan.workers * (each + kept) + (plan.depth + KEPT_BATCHES) * batch
 

@@ -22,6 +22,7 @@ which every process of the machine shares. A rate holds for the time since the s
     workers_rss_bytes               bytes          sum over its descendants; shared pages count anew
                                                    for each
     workers_pss_bytes               bytes          the same with shared pages divided; every 5 s
+    workers_private_bytes           bytes          the same without shared pages; every 5 s
     psi_cpu_some_share              0 to 1         time in which some task waited for a CPU
     psi_io_some_share               0 to 1         time in which some task waited for I/O
     psi_io_full_share               0 to 1         time in which all tasks did

@@ -143,7 +143,7 @@ def readers(root: Path, pid: int) -> tuple[Reader, ...]:
         *_own_pressure(root, pid),
         _throttling(root, pid),
         Reader(
-            ("workers_pss_bytes",),
+            ("workers_pss_bytes", "workers_private_bytes"),
             "/proc/<pid>/smaps_rollup of the trainer's descendants",
             family.read_pss,
             PSS_EVERY_S,

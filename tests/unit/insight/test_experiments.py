@@ -109,7 +109,7 @@ def memory(case: Case, available: int) -> Case:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda case: memory(case, 10**8), "it needs"),
+        (lambda case: memory(case, 10**7), "it needs"),
         (
             lambda case: msgspec.structs.replace(
                 case, trace=msgspec.structs.replace(case.trace, world=2)

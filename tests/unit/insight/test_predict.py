@@ -4,13 +4,9 @@ import pytest
 from insight_traces import case_of, machine_of, trace_of
 
 from wellfed._insight.cores import cores_of
-from wellfed._insight.predict import (
-    Transport,
-    predict_period,
-    speedup,
-    worker_curve,
-)
+from wellfed._insight.predict import predict_period, speedup, worker_curve
 from wellfed._insight.supply import ceiling
+from wellfed._insight.transports import Transport
 from wellfed.records import Case, Estimate, Plan
 
 INLINE = Plan(workers=0)
@@ -149,6 +145,34 @@ def test_the_way_out_of_a_worker_costs() -> None:
     seen = predict_period(case, workers(1), rng(), heavy)
 
     assert seen.value > 2 * case.stats.period_s.value
+
+
+def test_our_engine_spares_the_way_out() -> None:
+    case = case_of(
+        trace_of(workers(2), [0.004] * 60, [0.0001] * 60, receive_ns=6_000_000, tensors=12)
+    )
+    ours = msgspec.structs.replace(workers(2), backend="processes")
+
+    seen = predict_period(case, ours, rng())
+
+    assert seen.value == pytest.approx(0.002, rel=0.25)
+    assert case.stats.period_s.value > 2 * seen.value
+
+
+def test_the_step_s_own_cpu_time_is_no_less_where_workers_crowd_it() -> None:
+    # The trainer computed for half of its step and queued for the rest, as its workers did.
+    trace = trace_of(
+        workers(4),
+        [0.08] * 60,
+        [0.02] * 60,
+        cpu_share=0.5,
+        step_cores=0.5,
+        run_queue_ns=40_000_000,
+    )
+
+    seen = predict_period(case_of(trace, cores=64), workers(64), rng(), FREE)
+
+    assert seen.value == pytest.approx(0.01, rel=0.1)
 
 
 def test_going_back_to_no_workers_takes_the_way_out_away() -> None:

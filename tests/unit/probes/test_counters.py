@@ -97,13 +97,16 @@ def test_pressure_is_in_seconds(tmp_path: Path) -> None:
     assert [Rate("a", 2.0), Rate("b", 0.5)] == [*readings]
 
 
+ROLLUP = "00 [rollup]\nRss: 9 kB\nPss: 2 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
+
+
 def test_the_family_is_the_trainer_and_all_below_it(tmp_path: Path) -> None:
     page = counters.PAGE_BYTES
     parents = {10: 1, 11: 10, 5: 11, 20: 1, 21: 20, 99: 10}  # 5 is a grandchild with a lower pid
     for pid, parent in parents.items():
         plant(tmp_path, {f"/proc/{pid}/stat": process_stat(pid, parent, 100)})
         plant(tmp_path, {f"/proc/{pid}/fd/0": ""})
-        plant(tmp_path, {f"/proc/{pid}/smaps_rollup": "00 [rollup]\nRss: 9 kB\nPss: 2 kB\n"})
+        plant(tmp_path, {f"/proc/{pid}/smaps_rollup": ROLLUP})
     family = Family(tmp_path, 10, without=99)
 
     readings = {reading.name: reading for reading in family.read()}
@@ -111,7 +114,10 @@ def test_the_family_is_the_trainer_and_all_below_it(tmp_path: Path) -> None:
     assert readings["own_busy_cores"] == Rate("own_busy_cores", 300 / counters.TICKS_PER_S)
     assert readings["trainer_rss_bytes"] == Level("trainer_rss_bytes", 3 * page)
     assert readings["workers_rss_bytes"] == Level("workers_rss_bytes", 6 * page)
-    assert [Level("workers_pss_bytes", 4096)] == [*family.read_pss()]
+    assert [
+        Level("workers_pss_bytes", 4096),
+        Level("workers_private_bytes", 6144),
+    ] == [*family.read_pss()]
 
 
 def test_a_worker_that_vanishes_takes_no_time_away(tmp_path: Path) -> None:
