@@ -189,7 +189,7 @@ class Maker:
             made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
         finally:
             self._fetcher.after_first = None
-        return self.end_away(task, made)
+        return self.end_away(task, made, seeded=seeds is not None)
 
     def _stop_if_drew(self) -> None:
         if not self._setup.by_position and self._trial.drew():
@@ -212,7 +212,9 @@ class Maker:
         """Random draws since `begin_away` did not happen."""
         self._trial.end(take_back=True)
 
-    def end_away(self, task: Task, made: Made, *, take_back: bool = True) -> Made:
+    def end_away(
+        self, task: Task, made: Made, *, take_back: bool = True, seeded: bool = False
+    ) -> Made:
         """What was made, or the refusal of it.
 
         Args:
@@ -220,9 +222,10 @@ class Maker:
             made: what came of it.
             take_back: put the random generators back to where they stood; not while other threads
                 may still draw.
+            seeded: whether each sample was seeded by its place, which threads cannot be.
         """
         found = self._trial.end(take_back=take_back)
-        if self._setup.by_position:
+        if seeded:
             found &= ~away.DREW  # its draws depend on its place alone
         if made.kind == Kind.RAISED and task.parts > 1:
             found |= away.RAISED  # with its whole batch it may raise something else
