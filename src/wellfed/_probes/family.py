@@ -76,14 +76,14 @@ class Family:
         yield Level("open_fds", self._open_fds())
 
     def read_pss(self) -> Iterator[Reading]:
-        """Memory of the workers, each shared page divided by those who share it.
+        """Memory of the workers: each shared page divided by those who share it; and their own.
 
         Never asked of the trainer: the kernel walks its page tables with a lock held that its
         own page faults need.
         """
         if not self._found:
             raise Unreadable("cannot tell the workers, because the trainer was not seen in /proc")
-        total_bytes = 0
+        total_bytes = private_bytes = 0
         for pid in self._workers:
             path = f"/proc/{pid}/smaps_rollup"
             try:
@@ -91,12 +91,11 @@ class Family:
             except Missing:  # it ended
                 continue
             with understanding(path):
-                total_bytes += sum(
-                    int(line.split()[1]) * 1024
-                    for line in text.splitlines()
-                    if line.startswith("Pss:")
-                )
+                lines = text.splitlines()
+                total_bytes += _sum_bytes(lines, ("Pss:",))
+                private_bytes += _sum_bytes(lines, ("Private_Clean:", "Private_Dirty:"))
         yield Level("workers_pss_bytes", total_bytes)
+        yield Level("workers_private_bytes", private_bytes)
 
     def _find(self) -> dict[int, _Stat]:
         """Members by pid; also learns who joined and who left."""
@@ -135,6 +134,11 @@ class Family:
             )
         except OSError as error:
             raise Unreadable(f"cannot list {path}: {error.strerror}") from error
+
+
+def _sum_bytes(lines: list[str], begins: tuple[str, ...]) -> int:
+    """The lines of smaps_rollup that begin so, added up."""
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(begins))
 
 
 def _read_stat(root: Path, pid: int) -> _Stat:

@@ -46,8 +46,9 @@ SAMPLES_PER_PERIOD = 4096
 # Machine-wide memory moves slowly, and vmstat and meminfo are dear for what they say.
 MEMORY_EVERY_S = 1.0
 
-# The kernel walks the page tables of each worker for this.
-PSS_EVERY_S = 5.0
+# The kernel walks the page tables of each worker for this. Growth wants a dozen samples of a run of
+# half a minute; where a walk is dear, `MAX_CPU_SHARE` makes them fewer.
+PSS_EVERY_S = 2.0
 
 
 class Orders(NamedTuple):
@@ -143,7 +144,7 @@ def readers(root: Path, pid: int) -> tuple[Reader, ...]:
         *_own_pressure(root, pid),
         _throttling(root, pid),
         Reader(
-            ("workers_pss_bytes",),
+            ("workers_pss_bytes", "workers_private_bytes"),
             "/proc/<pid>/smaps_rollup of the trainer's descendants",
             family.read_pss,
             PSS_EVERY_S,

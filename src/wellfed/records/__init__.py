@@ -5,6 +5,7 @@ Nothing here imports torch; a saved report opens without it.
 
 from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
 from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
+from wellfed.records.looks import Look
 from wellfed.records.plan import Plan
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
@@ -27,6 +28,7 @@ __all__ = [
     "Ledger",
     "Line",
     "LoaderSeen",
+    "Look",
     "Machine",
     "Plan",
     "Remedy",

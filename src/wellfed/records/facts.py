@@ -172,3 +172,10 @@ class Workload(Record, frozen=True, kw_only=True):
     inline_batch_s: Fact[float] | None = None
     """Measured seconds to make one batch in the trainer's process without workers; only where
     that is known to be harmless."""
+
+    sampler: str = ""
+    """Class of the sampler, e.g. "torch.utils.data.distributed.DistributedSampler"."""
+
+    sampler_shuffles: bool = False
+    """Whether it has a `set_epoch` and a `shuffle` that is on: each epoch then wants another order,
+    and it is up to the script to ask for it."""

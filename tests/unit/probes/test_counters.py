@@ -103,7 +103,8 @@ def test_the_family_is_the_trainer_and_all_below_it(tmp_path: Path) -> None:
     for pid, parent in parents.items():
         plant(tmp_path, {f"/proc/{pid}/stat": process_stat(pid, parent, 100)})
         plant(tmp_path, {f"/proc/{pid}/fd/0": ""})
-        plant(tmp_path, {f"/proc/{pid}/smaps_rollup": "00 [rollup]\nRss: 9 kB\nPss: 2 kB\n"})
+        rollup = "00 [rollup]\nRss: 9 kB\nPss: 2 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 3 kB\n"
+        plant(tmp_path, {f"/proc/{pid}/smaps_rollup": rollup})
     family = Family(tmp_path, 10, without=99)
 
     readings = {reading.name: reading for reading in family.read()}
@@ -111,7 +112,10 @@ def test_the_family_is_the_trainer_and_all_below_it(tmp_path: Path) -> None:
     assert readings["own_busy_cores"] == Rate("own_busy_cores", 300 / counters.TICKS_PER_S)
     assert readings["trainer_rss_bytes"] == Level("trainer_rss_bytes", 3 * page)
     assert readings["workers_rss_bytes"] == Level("workers_rss_bytes", 6 * page)
-    assert [Level("workers_pss_bytes", 4096)] == [*family.read_pss()]
+    assert [*family.read_pss()] == [
+        Level("workers_pss_bytes", 2 * 2048),
+        Level("workers_private_bytes", 2 * 4096),
+    ]
 
 
 def test_a_worker_that_vanishes_takes_no_time_away(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ Guarantees
 import logging
 import multiprocessing
 import multiprocessing.process
+import multiprocessing.reduction
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ from wellfed._engine.patches import Patches
 from wellfed._engine.reading import read_plan
 from wellfed._engine.template import serve
 from wellfed._engine.watch import frames, worker
+from wellfed._engine.watch.garbage import Garbage
 from wellfed._engine.watch.messages import MessageLengths
 from wellfed._engine.watch.pinning import timed_pin_loop
 from wellfed._engine.watch.recorder import Pass, Recorder
@@ -84,6 +86,7 @@ class Watch:
         self._passes: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
         self._lengths = MessageLengths()
         self._patches = Patches()
+        self._garbage = Garbage(clock)
         self._known: set[type] = set()
         self._building = _Building()
         self._pid = -1
@@ -101,16 +104,19 @@ class Watch:
         self._patches.wrap(base, "__next__", self._iterator_next)
         self._patches.wrap(base, "_next_index", self._next_index)
         self._patches.wrap(multiprocessing.process.BaseProcess, "start", self._process_start)
+        self._patches.wrap(multiprocessing.reduction, "dump", self._dump)
         self._learn(torch_loader._MultiProcessingDataLoaderIter)
         self._patches.replace(_utils.worker, "_worker_loop", worker.watched_loop)
         self._patches.wrap(_utils.pin_memory, "_pin_memory_loop", timed_pin_loop(self._clock))
         for kind in worker.FETCHERS:
             self._patches.replace(kind, "fetch", worker.watched_fetch(kind.fetch))
+        self._garbage.listen()
 
     def undo(self) -> None:
         """Put back all that `install` replaced, and stop seeing. Harmless when called twice."""
         self._off = True
         self._patches.undo()
+        self._garbage.undo()
         self._lengths.undo()
         self._known.clear()
         for one in self._passes.values():
@@ -191,7 +197,7 @@ class Watch:
         name = " ".join(str(part) for part in parts)
         recorder = self.recorders.get(name)
         if recorder is None:
-            recorder = Recorder(site, loader, plan, self._clock, name=name)
+            recorder = Recorder(site, loader, plan, self._clock, name=name, garbage=self._garbage)
             self.recorders[name] = recorder
         recorder.loader = weakref.ref(loader)
         return recorder
@@ -208,8 +214,7 @@ class Watch:
                 self._building.one = None
                 raise
             if one is not None:
-                one.epoch.setdefault("start_ns", []).append(self._clock() - began)
-                one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1
+                one.started(self._clock() - began)
             return None
         if self._before_start is not None and getattr(process, "_target", None) is not serve:
             try:
@@ -217,6 +222,18 @@ class Watch:
             except Exception:
                 self._fail("following a process")
         return original(process)
+
+    def _dump(
+        self, original: Callable[..., None], given: Any, file: Any, *args: Any, **kw: Any
+    ) -> None:
+        """What a worker is given is pickled: by spawn and forkserver, in the trainer."""
+        one = self._building.one
+        if one is None or self._blind():
+            return original(given, file, *args, **kw)
+        began, before = self._clock(), file.tell()
+        original(given, file, *args, **kw)
+        one.pickled(self._clock() - began, file.tell() - before)
+        return None
 
     def _reset(
         self,
@@ -248,10 +265,12 @@ class Watch:
         if one is None:
             return original(it)
         began = self._clock()
+        indices: Any = None
         try:
-            return original(it)
+            indices = original(it)
+            return indices
         finally:
-            one.sampler_ns += self._clock() - began
+            one.indexed(indices, self._clock() - began)
 
     def _try_get_data(self, original: Callable[..., Any], it: Any, *args: Any, **kw: Any) -> Any:
         result = original(it, *args, **kw)

@@ -24,6 +24,7 @@ from wellfed._engine.randomness import drew, states
 from wellfed._engine.watch.content import look
 from wellfed._engine.watch.counters import Counters, Reading
 from wellfed._engine.watch.fetch import Fetch
+from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.note import (
     ALLOWED,
     CORE,
@@ -38,6 +39,7 @@ from wellfed._engine.watch.note import (
 )
 from wellfed._engine.watch.opened_files import OpenedFiles
 from wellfed._engine.watch.placement import allowed_cpus, cpu_core, threads
+from wellfed.records import Look
 
 __all__ = ["Maker"]
 
@@ -66,6 +68,7 @@ class Maker:
         worker: int,
         opened: OpenedFiles,
         clock: Callable[[], int] = time.perf_counter_ns,
+        looking: Looking | None = None,
     ) -> None:
         self.worker = worker
         self.clock = clock
@@ -76,6 +79,9 @@ class Maker:
         """What the last fetch took; None before the first, and once watching has failed."""
         self.paths: list[str] = []
         """Files newly seen opened during that fetch."""
+        self.look: Look | None = None
+        """What a closer look at that batch showed, where there was one."""
+        self.looking = looking or Looking(worker)
         self._batches = 0
         self._opened = opened
         self._paths_sent = 0
@@ -93,7 +99,7 @@ class Maker:
 
     def fetch(self, original: Callable[[Any, Any], Any], fetcher: Any, index: Any) -> Any:
         """Run torch's `fetch` for `index`, watched; returns the batch and sets `note`."""
-        self.note = None
+        self.note = self.look = None
         fetch = self._begin(fetcher) if not self._off else None
         if fetch is None:
             return original(fetcher, index)
@@ -110,8 +116,9 @@ class Maker:
         entered_ns = self.clock()
         fetch = None
         try:
-            fetch = Fetch(fetcher, self.clock, closely=self._closely())
+            fetch = Fetch(fetcher, self.looking, self.clock, closely=self._closely())
             fetch.entered_ns = entered_ns
+            self.looking.begin(fetch.dataset)
             if self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0:
                 fetch.states = states()
             fetch.put_in()
@@ -126,8 +133,9 @@ class Maker:
     def _end(self, fetch: Fetch, fetched_ns: int, index: Any, batch: Any) -> None:
         try:
             after = self._counters_here().read(files=fetch.closely)
-            fetch_ns = fetched_ns - fetch.began_ns
-            note = self._write(fetch, after, fetch_ns, fetch.samples(index, batch))
+            fetch_ns = fetched_ns - fetch.began_ns - fetch.looked_ns
+            samples = fetch.samples(index, batch)
+            note = self._write(fetch, after, fetch_ns, samples)
             self._mean_ns += (fetch_ns - self._mean_ns) / min(self._batches + 1, MEAN_OVER)
             self.paths = []
             if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
@@ -137,8 +145,10 @@ class Maker:
                 self._paths_sent += len(self.paths)
             if fetch.states is not None:
                 note[DREW] = drew(fetch.states, states())
+            self.look = self.looking.end(fetch.dataset, samples)
             self._batches += 1
-            note[WATCH] = self.clock() - fetched_ns + fetch.began_ns - fetch.entered_ns
+            watched_ns = self.clock() - fetched_ns + fetch.looked_ns
+            note[WATCH] = watched_ns + fetch.began_ns - fetch.entered_ns
             self.note = note
         except Exception:
             self._fail(fetch)

@@ -13,11 +13,15 @@ from typing import Any
 import msgspec
 
 from wellfed._engine.reading import batches_per_epoch, length_of, read_job, read_workload
+from wellfed._engine.watch.fingerprints import of_indices
+from wellfed._engine.watch.garbage import Garbage
+from wellfed._engine.watch.holdings import whole_numbers
+from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.note import NO_NOTE, Note
 from wellfed._engine.watch.stalls import StallClock
 from wellfed._engine.watch.worker import Mail, opened_files
-from wellfed.records import Epoch, LoaderSeen, Plan, Site, Span, Trace, Workload
+from wellfed.records import Epoch, LoaderSeen, Look, Plan, Site, Span, Trace, Workload
 
 __all__ = ["Pass", "Recorder"]
 
@@ -25,8 +29,13 @@ __all__ = ["Pass", "Recorder"]
 MOST_SPANS = 20_000
 MOST_EPOCHS = 1_000  # kept, with their spans: for loaders of a batch or two
 MOST_PATHS = 256
+MOST_LOOKS = 512
+# Batches of each epoch of whose indices a fingerprint is taken: two shuffles agree on none of them.
+ORDER_OF = 4
 
 _FIELDS = Span.__struct_fields__
+# In a kept tuple the batch's key stands before, and the device's stall is not there yet.
+_PAYLOAD = _FIELDS.index("payload_bytes")
 _STALL = _FIELDS.index("device_stall_ns")
 _TIMES = [
     _FIELDS.index(name) for name in ("asked_ns", "got_ns", "arrived_ns", "taken_ns", "sent_ns")
@@ -43,7 +52,9 @@ class Recorder:
         plan: Plan,
         clock: Callable[[], int] = time.perf_counter_ns,
         name: str = "",
+        garbage: Garbage | None = None,
     ) -> None:
+        self.garbage = garbage or Garbage(clock)
         self.name = name
         """What tells this loader from others; the same in every rank of a run."""
         self.site = site
@@ -63,13 +74,19 @@ class Recorder:
         # Flat tuples of numbers are invisible to the garbage collector, however many there are.
         self._spans: deque[tuple[Any, ...]] = deque(maxlen=MOST_SPANS)
         self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
+        self._looks: list[Look] = []
+        self.looking = Looking(-1)
+        """Decides about closer looks where batches are made without workers, in all its passes."""
         self._begun = 0
         self._clock = clock
         self._last_got_ns = -1
 
     def begin(self, iter_ns: int) -> "Pass":
         """A new pass over the loader: its iterator is being made or reset."""
-        epoch = {"index": self._begun, "iter_ns": iter_ns, "ready_ns": iter_ns}
+        epoch: dict[str, Any] = {"index": self._begun, "iter_ns": iter_ns, "ready_ns": iter_ns}
+        loader = self.loader()
+        if loader is not None:
+            epoch["numbers"] = whole_numbers(loader.dataset)
         self._epochs.append(epoch)
         self._begun += 1
         self._last_got_ns = -1
@@ -87,6 +104,11 @@ class Recorder:
         self.batches += 1
         if mail is not None and mail.paths and len(self.paths) < MOST_PATHS:
             self.paths.update(dict.fromkeys(mail.paths))
+
+    def looked(self, look: Look, epoch: int, number: int) -> None:
+        """A batch that was looked at more closely was delivered."""
+        if len(self._looks) < MOST_LOOKS:
+            self._looks.append(msgspec.structs.replace(look, epoch=epoch, number=number))
 
     @property
     def workload(self) -> Workload:
@@ -112,6 +134,9 @@ class Recorder:
             workers=self.plan.workers,
             batches=self.batches,
             wait_s=self.waited_ns / 1e9,
+            depth=self.plan.depth,
+            persistent=self.plan.persistent,
+            payload_bytes=max((one[_PAYLOAD] for one in self._spans), default=0),
         )
 
     def trace(self, zero_ns: int, ended_ns: int, **more: Any) -> Trace:
@@ -130,6 +155,11 @@ class Recorder:
             spans_dropped=self.batches - len(spans),
             epochs=tuple(_epoch(one, first, zero_ns) for one in epochs),
             device="cuda" if self.stall.stalls_ns else "cpu",
+            looks=tuple(
+                msgspec.structs.replace(one, epoch=one.epoch - first)
+                for one in tuple(self._looks)
+                if one.epoch >= first
+            ),
             **more,
         )
 
@@ -156,9 +186,33 @@ class Pass:
         self.inside = False
         """True while `__next__` runs: a subclass that calls its parent's is timed once."""
         self.maker: Maker | None = None
+        self._indexed = 0
+        self._pickled = (0, 0)
+        self._garbage = recorder.garbage.took_ns, recorder.garbage.runs
         if recorder.plan.workers == 0:
             opened_files.hook()
-            self.maker = Maker(-1, opened_files)
+            recorder.looking.resumed()
+            self.maker = Maker(-1, opened_files, looking=recorder.looking)
+
+    def pickled(self, took_ns: int, n_bytes: int) -> None:
+        """Part of what the next worker is given was pickled."""
+        self._pickled = self._pickled[0] + took_ns, self._pickled[1] + n_bytes
+
+    def started(self, took_ns: int) -> None:
+        """A worker was started."""
+        self.epoch.setdefault("start_ns", []).append(took_ns)
+        self.epoch["started_workers"] = self.epoch.get("started_workers", 0) + 1
+        if self._pickled[1]:
+            self.epoch.setdefault("pickle_ns", []).append(self._pickled[0])
+            self.epoch.setdefault("pickled_bytes", []).append(self._pickled[1])
+            self._pickled = (0, 0)
+
+    def indexed(self, indices: Any, took_ns: int) -> None:
+        """The sampler gave the indices of a batch."""
+        self.sampler_ns += took_ns
+        if self._indexed < ORDER_OF:
+            self._indexed += 1
+            self.epoch["order"] = of_indices(indices, self.epoch.get("order", 0))
 
     def arrive(self, index: Any) -> None:
         """The trainer took a batch's message from the result queue."""
@@ -180,10 +234,14 @@ class Pass:
         mail = self.arrived.pop(delivered, None)
         if self.maker is not None:
             note = self.maker.note or NO_NOTE
+            look = self.maker.look
             if self.maker.paths and len(self.recorder.paths) < MOST_PATHS:
                 self.recorder.paths.update(dict.fromkeys(self.maker.paths))
         else:
             note = mail.note if mail is not None else NO_NOTE
+            look = mail.look if mail is not None else None
+        if look is not None:
+            self.recorder.looked(look, self.epoch["index"], self.number)
         asked, got, asked_cpu, got_cpu = times
         opened, opening = (mail.opened_ns, mail.opening_ns) if mail is not None else (0, 0)
         head = [
@@ -205,6 +263,8 @@ class Pass:
             self.epoch["first_ns"] = got
         self.number += 1
         self.epoch["batches"] = self.number
+        self.epoch["gc_ns"] = self.recorder.garbage.took_ns - self._garbage[0]
+        self.epoch["gc_runs"] = self.recorder.garbage.runs - self._garbage[1]
         self.recorder.keep(self, head, note, mail)
         self.sampler_ns = self.paused_ns = 0
 
@@ -231,7 +291,8 @@ def _epoch(written: dict[str, Any], first: int, zero_ns: int) -> Epoch:
     for name in ("iter_ns", "ready_ns", "first_ns", "ended_ns"):
         if name in values:
             values[name] -= zero_ns
-    values["start_ns"] = tuple(values.get("start_ns", ()))
+    for name in ("start_ns", "pickle_ns", "pickled_bytes"):
+        values[name] = tuple(values.get(name, ()))
     begun = values.get("worker_begin_ns", {})
     values["worker_begin_ns"] = tuple(begun_ns - zero_ns for begun_ns in begun.values())
     return Epoch(**values)

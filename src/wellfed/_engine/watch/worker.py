@@ -20,12 +20,14 @@ from typing import Any
 
 from torch._utils import ExceptionWrapper
 from torch.utils.data._utils import fetch as _torch_fetch
+from torch.utils.data._utils.worker import _ResumeIteration
 from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
 
 from wellfed._engine.watch import frames
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
 from wellfed._engine.watch.opened_files import OpenedFiles
+from wellfed.records import Look
 
 __all__ = [
     "FETCHERS",
@@ -80,10 +82,25 @@ def serve(iterator: Any, watched: Any) -> tuple[Maker | None, Any]:
 class Mail:
     """What an Envelope carried, and when it was opened."""
 
-    __slots__ = ("begun_ns", "message_bytes", "note", "opened_ns", "opening_ns", "paths", "pin_ns")
+    __slots__ = (
+        "begun_ns",
+        "look",
+        "message_bytes",
+        "note",
+        "opened_ns",
+        "opening_ns",
+        "paths",
+        "pin_ns",
+    )
 
     def __init__(
-        self, opening_ns: int, message_bytes: int, note: Note, paths: list[str], begun_ns: int
+        self,
+        opening_ns: int,
+        message_bytes: int,
+        note: Note,
+        paths: list[str],
+        begun_ns: int,
+        look: Look | None = None,
     ) -> None:
         self.pin_ns = 0
         self.opening_ns = opening_ns
@@ -92,6 +109,7 @@ class Mail:
         self.note = note
         self.paths = paths
         self.begun_ns = begun_ns
+        self.look = look
 
 
 class Index(int):
@@ -139,6 +157,7 @@ class Envelope:
         "_began_ns",
         "_data",
         "_index",
+        "_look",
         "_maker",
         "_note",
         "_paths",
@@ -151,6 +170,7 @@ class Envelope:
         self._maker = maker
         self._note = note
         self._paths = paths
+        self._look = maker.look
         self._put_ns = maker.clock()
 
     def begin(self) -> None:
@@ -175,14 +195,17 @@ class Envelope:
         note[QUEUED] = self._began_ns - self._put_ns
         note[SENT] = now
         self._maker.feeder_cpu_ns += cpu
-        return (note, self._paths, self._maker.begun_ns)
+        return (note, self._paths, self._maker.begun_ns, self._look)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open_envelope, (_Begin(self), self._index, self._data, _End(self))
 
 
 def _open_envelope(
-    opening_ns: int, number: int, data: Any, written: tuple[Note, list[str], int] | tuple[()]
+    opening_ns: int,
+    number: int,
+    data: Any,
+    written: tuple[Note, list[str], int, Look | None] | tuple[()],
 ) -> tuple[Index, Any]:
     """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
     index = Index(number)
@@ -205,6 +228,8 @@ class _Inbox:
         request = self._queue.get(*args, **kwargs)
         now = self._maker.clock()
         self._maker.took(now, now - self._idle_since_ns)
+        if isinstance(request, _ResumeIteration):
+            self._maker.looking.resumed()
         return request
 
     def resumed(self) -> None:

@@ -7,6 +7,7 @@ docs/reference/rules, and record a trace on which it fires and one on which it m
 """
 
 from wellfed._insight.rules.consumer import consumer_bound
+from wellfed._insight.rules.correctness import duplicate_samples, equal_seeds, frozen_epoch
 from wellfed._insight.rules.cpu import (
     affinity_pinned,
     cpu_quota,
@@ -14,7 +15,9 @@ from wellfed._insight.rules.cpu import (
     cpu_underprovisioned,
     thread_oversubscription,
 )
-from wellfed._insight.rules.epochs import startup_respawn
+from wellfed._insight.rules.epochs import startup_pickle, startup_respawn
+from wellfed._insight.rules.growth import memory_growth_cow
+from wellfed._insight.rules.limits import fd_limit, memory_risk_prefetch, shm_too_small, swap
 from wellfed._insight.rules.order import head_of_line
 from wellfed._insight.rules.overhead import (
     in_memory_overhead,
@@ -22,12 +25,34 @@ from wellfed._insight.rules.overhead import (
     per_item_overhead,
 )
 from wellfed._insight.rules.storage import latency_bound, storage_bound
+from wellfed._insight.rules.structure import (
+    cache_lost,
+    idle_workers,
+    sampler_bound,
+    too_few_shards,
+)
 from wellfed._insight.rules.transport import transport_bytes, transport_objects
 from wellfed.seams import Rule
 
 __all__ = ["CODES", "RULES"]
 
 RULES: tuple[Rule, ...] = (
+    # what is not as it is meant to be: these come first, whatever they cost
+    duplicate_samples,  # WF701
+    equal_seeds,  # WF702
+    frozen_epoch,  # WF703
+    # what would end the run: these come next
+    memory_growth_cow,  # WF801
+    memory_risk_prefetch,  # WF802
+    shm_too_small,  # WF803
+    fd_limit,  # WF804
+    # what costs time
+    swap,  # WF805
+    sampler_bound,  # WF605
+    too_few_shards,  # WF604
+    idle_workers,  # WF603
+    cache_lost,  # WF606
+    startup_pickle,  # WF602
     affinity_pinned,  # WF205
     thread_oversubscription,  # WF204
     cpu_quota,  # WF203
@@ -61,6 +86,19 @@ CODES: dict[str, str] = {
     "transport_objects": "WF405",
     "head_of_line": "WF501",
     "startup_respawn": "WF601",
+    "startup_pickle": "WF602",
+    "idle_workers": "WF603",
+    "too_few_shards": "WF604",
+    "sampler_bound": "WF605",
+    "cache_lost": "WF606",
+    "duplicate_samples": "WF701",
+    "equal_seeds": "WF702",
+    "frozen_epoch": "WF703",
+    "memory_growth_cow": "WF801",
+    "memory_risk_prefetch": "WF802",
+    "shm_too_small": "WF803",
+    "fd_limit": "WF804",
+    "swap": "WF805",
     "too_noisy": "WF901",
     "not_enough_evidence": "WF902",
 }
