@@ -4,17 +4,20 @@ Batches of several shapes are made with and without a worker, in turn, and touch
 What the worker's fetch, its serialising, and the trainer's receiving and first touch cost beyond
 making the same batch in the trainer is fitted by fixed + per tensor + per byte, on either side.
 
-    python benchmarks/transport.py
+    python benchmarks/transport.py                    torch's loader
+    python benchmarks/transport.py --loader wellfed   our engine, for `pipeline.ENGINES`
 """
 
 import argparse
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+import wellfed
 from wellfed._engine.watch.loaders import Watch
 from wellfed._insight.stats import summarise
 
@@ -37,12 +40,14 @@ class Prepared(Dataset[list[torch.Tensor]]):
         return self.sample
 
 
-def cost(tensors: int, floats: int, workers: int, batches: int) -> tuple[float, float]:
+def cost(
+    kind: type[Any], tensors: int, floats: int, workers: int, batches: int
+) -> tuple[float, float]:
     """CPU seconds per batch of the maker, and of the trainer's receiving and first touch."""
     watch = Watch()
     zero = time.perf_counter_ns()
     watch.install()
-    loader = DataLoader(Prepared(tensors, floats), batch_size=SAMPLES, num_workers=workers)
+    loader = kind(Prepared(tensors, floats), batch_size=SAMPLES, num_workers=workers)
     touches = []
     try:
         for number, batch in enumerate(loader):
@@ -68,14 +73,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--loader", choices=("torch", "wellfed"), default="torch")
     args = parser.parse_args()
+    kind = wellfed.DataLoader if args.loader == "wellfed" else DataLoader
     torch.set_num_threads(1)
     rows, maker, trainer = [], [], []
     for tensors, floats in SHAPES:
         extra = []
         for _ in range(args.rounds):
-            there = cost(tensors, floats, 1, args.batches)
-            here = cost(tensors, floats, 0, args.batches)
+            there = cost(kind, tensors, floats, 1, args.batches)
+            here = cost(kind, tensors, floats, 0, args.batches)
             extra.append((there[0] - here[0], there[1] - here[1]))
         ours, theirs = (statistics.median(column) for column in zip(*extra, strict=True))
         bytes_ = 4 * tensors * floats

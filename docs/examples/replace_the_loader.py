@@ -75,6 +75,14 @@ logging.basicConfig()
 logging.getLogger("wellfed").setLevel(logging.INFO)
 # --8<-- [end:log]
 
+# --8<-- [start:report]
+import wellfed
+
+for _ in loader:
+    pass  # your training step
+print(wellfed.render(loader.report()))
+# --8<-- [end:report]
+
 # --8<-- [start:torchs]
 loader = DataLoader(dataset, batch_size=32, num_workers=2, plan=Plan(backend="torch"))
 # --8<-- [end:torchs]

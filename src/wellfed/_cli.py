@@ -48,8 +48,22 @@ _Timeline = Annotated[
 _SCRIPT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
+_Command = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
+]
+_Module = Annotated[
+    str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
+]
+
+
 class _Launching(TyperCommand):
     """A command that runs a script: its options end where those of the script begin."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """With Python's own hook: typer's would show the script's errors."""
+        sys.excepthook = sys.__excepthook__
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """As for python, all that follows `-m MODULE` is the module's own."""
@@ -64,13 +78,8 @@ class _Launching(TyperCommand):
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
 def diagnose(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
-    ] = None,
-    module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
-    ] = None,
+    command: _Command = None,
+    module: _Module = None,
     seconds: Annotated[
         float, typer.Option(min=1.0, help="Watch at most so long after the first batch.")
     ] = SECONDS,
@@ -97,7 +106,6 @@ def diagnose(
     progress = Progress() if _speaks() else None
     observation = Observation(limits, progress=progress, tell=_tell)
     ended = Ended()
-    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
     try:
         with observation:
             ended = run_script(target, args, module=module is not None)
@@ -110,32 +118,19 @@ def diagnose(
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
 def run(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="train.py ARGS...", help="The script and its own arguments."),
-    ] = None,
-    module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as python -m does.")
-    ] = None,
+    command: _Command = None,
+    module: _Module = None,
 ) -> None:
     """Run a training script unmodified, with wellfed's engine under its DataLoaders."""
     target, args = _target(command, module, verb="run")
-    from wellfed._attach import Ended, run_script
-    from wellfed._attach.torch_loaded import when_torch_is_loaded
+    from wellfed._attach import Ended, install_with_torch, run_script
 
-    sys.excepthook = sys.__excepthook__  # typer's own would show the script's errors
-    when_torch_is_loaded(_install)
+    install_with_torch()
     try:
         ended = run_script(target, args, module=module is not None)
     except KeyboardInterrupt as interrupt:
         ended = Ended(code=INTERRUPTED, error=interrupt)
     raise typer.Exit(_own_end(ended))
-
-
-def _install() -> None:
-    from wellfed import install
-
-    install()
 
 
 def _target(

@@ -10,8 +10,11 @@ class TestMine(BackendContract):
     workers = 2                 # logical workers of the jobs; 0 where all is the trainer's
 """
 
+import gc
+import os
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import torch
@@ -24,11 +27,16 @@ from wellfed.seams import Backend, Stream
 __all__ = ["BackendContract"]
 
 
+# A batch of four of these takes 32 MB: more than any back end would set aside in advance.
+LARGE_FLOATS = 2_000_000
+
+
 class _Samples(Dataset[Any]):
     """Samples that tell their index; one of them raises."""
 
-    def __init__(self, raises_at: int = -1) -> None:
+    def __init__(self, raises_at: int = -1, large_at: int = -1) -> None:
         self.raises_at = raises_at
+        self.large_at = large_at
 
     def __len__(self) -> int:
         return 64
@@ -37,7 +45,8 @@ class _Samples(Dataset[Any]):
         if index == self.raises_at:
             raise ValueError(f"sample {index} is broken")
         # 40 KB: more than what is copied out of shared memory as a matter of course.
-        return {"x": torch.full((10_000,), float(index)), "index": index, "name": str(index)}
+        floats = LARGE_FLOATS if index // 4 == self.large_at // 4 else 10_000
+        return {"x": torch.full((floats,), float(index)), "index": index, "name": str(index)}
 
 
 class BackendContract:
@@ -46,10 +55,15 @@ class BackendContract:
     workers = 0
     """Logical workers of the jobs."""
 
-    def job(self, raises_at: int = -1) -> Job:
-        """What is loaded in these tests."""
+    def job(self, raises_at: int = -1, large_at: int = -1) -> Job:
+        """What is loaded in these tests.
+
+        Args:
+            raises_at: the index of a sample that raises.
+            large_at: the index of a sample that is large, as all of its batch are.
+        """
         return Job(
-            dataset=_Samples(raises_at),
+            dataset=_Samples(raises_at, large_at),
             batch_sampler=(),
             batch_size=4,
             collate=default_collate,
@@ -104,9 +118,23 @@ class BackendContract:
         """What is left of the first is dropped."""
         stream = self.stream(backend, plan, 12)
         next(stream)
-        stream.restart(indices(3))
+        others = [[40, 3], [17, 18, 19, 20], [5]]
+        stream.restart(iter(others))
 
-        assert [int(batch["index"][0]) for batch in closing(stream)] == [0, 4, 8]
+        assert [batch["index"].tolist() for batch in closing(stream)] == others
+
+    def test_a_batch_far_larger_than_those_before_it_arrives(
+        self, backend: Backend, plan: Plan
+    ) -> None:
+        """Whatever room was made for them."""
+        stream = backend.open(self.job(large_at=20), plan, indices(8))
+
+        batches = [batch["x"] for batch in closing(stream)]
+
+        assert [batch.shape[1] == LARGE_FLOATS for batch in batches] == [n == 5 for n in range(8)]
+        for number, batch in enumerate(batches):
+            for place in range(4):
+                assert bool((batch[place] == 4 * number + place).all())
 
     def test_a_kept_batch_is_never_overwritten(self, backend: Backend, plan: Plan) -> None:
         """However many follow it."""
@@ -137,6 +165,26 @@ class BackendContract:
 
         stream.close()
         stream.close()
+
+    def test_closing_leaves_no_descriptor_and_no_thread(self, backend: Backend, plan: Plan) -> None:
+        """Whether at the end or in the middle, once the batches are let go of."""
+        resource_tracker.ensure_running()  # Python's own, which stays
+        list(closing(self.stream(backend, plan, 2)))  # what is made at first use counts for none
+        before = _held()
+
+        list(closing(self.stream(backend, plan, 8)))
+        stream = self.stream(backend, plan, 8)
+        next(stream)
+        stream.close()
+        del stream
+
+        assert _held() == before
+
+
+def _held() -> tuple[int, int]:
+    """Open descriptors and running threads."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
 def indices(batches: int) -> Iterator[list[int]]:

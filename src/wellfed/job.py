@@ -51,6 +51,9 @@ class Job:
     thread_safe: bool = False
     """The user's consent that samples may be fetched by several threads at once."""
 
+    watched: bool = False
+    """Whether somebody observes this loader: then what each batch took is noted closely."""
+
     @property
     def batched(self) -> bool:
         """Whether an index stands for several samples, and `collate` joins them."""

@@ -39,5 +39,5 @@ class TestThreadsInProcesses(TestProcesses):
     def plan(self, request: pytest.FixtureRequest) -> Plan:
         return Plan(backend="processes", workers=request.param, prefetch=3, threads=6)
 
-    def job(self, raises_at: int = -1) -> Job:
-        return replace(super().job(raises_at), thread_safe=True)
+    def job(self, raises_at: int = -1, large_at: int = -1) -> Job:
+        return replace(super().job(raises_at, large_at), thread_safe=True)

@@ -49,6 +49,11 @@ def ask_to_leave() -> None:
     sys.exit(4)
 
 
+def leave_in_peace() -> None:
+    """As a worker that is told to end does, without having been told."""
+    sys.exit(0)
+
+
 @dataclass(frozen=True)
 class Dying(Numbers):
     """Ends its process at one sample."""
@@ -79,6 +84,11 @@ def begun(dataset: Any, **options: Any) -> Any:
     iterator: Any = iter(wellfed.DataLoader(dataset, **options))
     assert iterator.backend == "processes"
     return iterator
+
+
+def firsts(batches: Any) -> list[float]:
+    """The first number of each batch: of `Numbers`, the first index."""
+    return [float(batch.flatten()[0]) for batch in batches]
 
 
 def template_of(iterator: Any) -> int:

@@ -1,11 +1,10 @@
 """Whoever dies, and whenever: it is told at once, and none of the others is left behind."""
 
 import os
-import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,12 +16,13 @@ from fault_jobs import (
     ask_to_leave,
     begun,
     crash,
+    firsts,
     gone,
     kill,
     leave,
+    leave_in_peace,
     template_of,
 )
-from torch.utils.data import Sampler
 
 import wellfed
 from wellfed.records import Plan
@@ -50,7 +50,7 @@ def fails_at_once(iterator: Any) -> RuntimeError:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("at", [0, 2, 21, 99])
-@pytest.mark.parametrize("how", [kill, leave, ask_to_leave, crash])
+@pytest.mark.parametrize("how", [kill, leave, ask_to_leave, leave_in_peace, crash])
 def test_a_worker_may_die_at_any_sample(how: Callable[[], None], at: int, workers: int) -> None:
     iterator = begun(Dying(how=how, at=at), num_workers=workers)
 
@@ -63,10 +63,19 @@ def test_a_worker_may_die_in_a_thread(how: Callable[[], None]) -> None:
     fails_at_once(begun(Dying(how=how), plan=THREADS, thread_safe=True))
 
 
-def test_the_cause_says_how_a_worker_left() -> None:
-    error = fails_at_once(begun(Dying(how=leave)))
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (kill, "is killed by signal: Killed"),
+        (crash, "is killed by signal: Segmentation fault"),
+        (leave, "exited unexpectedly with exit code 3"),
+        (leave_in_peace, "exited unexpectedly with exit code 0"),
+    ],
+)
+def test_the_cause_says_how_a_worker_died(how: Callable[[], None], said: str) -> None:
+    error = fails_at_once(begun(Dying(how=how)))
 
-    assert re.search(r"pid \d+\) exited unexpectedly with exit code 3\.", str(error.__cause__))
+    assert re.search(rf"pid \d+\) {said}\.", str(error.__cause__))
 
 
 def test_persistent_workers_that_died_stay_dead() -> None:
@@ -77,46 +86,51 @@ def test_persistent_workers_that_died_stay_dead() -> None:
         iter(loader)
 
 
-def test_timing_samples_ends_with_the_timeout() -> None:
-    loader = wellfed.DataLoader(Slow(seconds=600), num_workers="auto", timeout=0.5)
+def test_a_worker_killed_between_two_batches_is_told_at_once() -> None:
+    """What it had made before is still delivered, in order, and nothing after what it owes."""
+    batches = begun(Numbers(400), prefetch_factor=1)
+    got = firsts([next(batches)])
+    os.kill(batches._workers[0], signal.SIGKILL)
+    assert gone(batches._workers[:1])
     began_s = time.monotonic()
 
-    with pytest.raises(RuntimeError, match=r"^DataLoader timed out after 0\.5 seconds$"):
-        next(iter(loader))
+    with pytest.raises(RuntimeError, match=DIED):
+        got += firsts(iter(lambda: next(batches), None))
 
-    assert time.monotonic() - began_s < PATIENCE_S
-
-
-def test_timing_samples_changes_no_batch() -> None:
-    loader = wellfed.DataLoader(Counting(), batch_size=8, num_workers="auto")
-
-    assert next(iter(loader)).tolist() == list(range(1, 9))
+    assert time.monotonic() - began_s < AT_ONCE_S
+    assert got == [4.0 * number for number in range(len(got))]
+    with pytest.raises(RuntimeError, match=DIED):
+        next(batches)
 
 
-def test_timing_draws_from_no_generator_of_the_datasets_own() -> None:
-    loader = wellfed.DataLoader(Owner(), batch_size=8, num_workers="auto")
-    own = random.Random(4)
+def test_all_workers_may_die_at_once() -> None:
+    batches = begun(Numbers(400))
+    next(batches)
+    for pid in batches._workers:
+        os.kill(pid, signal.SIGKILL)
 
-    assert next(iter(loader)).tolist() == [own.random() for _ in range(8)]
-
-
-class Owner(Numbers):
-    """Draws from a generator of its own, which nobody seeds anew."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        object.__setattr__(self, "own", random.Random(4))
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__dict__["own"].random()
+    with pytest.raises(RuntimeError, match=DIED):
+        list(batches)
 
 
-class Counting(Numbers):
-    """Changes itself: sample by sample it counts on."""
+def test_workers_that_are_killed_before_their_first_batch() -> None:
+    batches = begun(Numbers(400))
+    for pid in batches._workers:
+        os.kill(pid, signal.SIGKILL)
 
-    def __getitem__(self, index: int) -> Any:
-        object.__setattr__(self, "made", getattr(self, "made", 0) + 1)
-        return self.__dict__["made"]
+    with pytest.raises(RuntimeError, match=DIED):
+        list(batches)
+
+
+def test_a_loader_may_be_iterated_again_after_a_death() -> None:
+    of: Any = wellfed.DataLoader(Numbers(400), batch_size=4, num_workers=2)
+    batches: Any = iter(of)
+    os.kill(batches._workers[0], signal.SIGKILL)
+    assert gone(batches._workers[:1])
+    with pytest.raises(RuntimeError, match=DIED):
+        list(batches)
+
+    assert firsts(of) == [4.0 * number for number in range(100)]
 
 
 # -- the template
@@ -154,72 +168,11 @@ def test_workers_that_do_not_end_are_killed(options: dict[str, Any]) -> None:
     assert time.monotonic() - began_s < PATIENCE_S
 
 
-def test_an_iterator_ends_its_workers_when_its_sockets_are_closed_already() -> None:
-    """The garbage collector finalizes the parts of a cycle in any order."""
-    iterator = begun(Numbers())
-    pids = [template_of(iterator), *iterator._workers]
-    for member in iterator._stream._crew._members:
-        member.socket.close()
+def test_the_workers_of_an_iterator_that_died_are_listed_with_how_they_ended() -> None:
+    iterator = begun(Dying(how=leave))
+    pids = list(iterator._workers)
+    fails_at_once(iterator)
 
-    del iterator
-
-    assert gone(pids)
-
-
-class Refusing(Sampler[int]):
-    """Raises after so many indices."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def __iter__(self) -> Iterator[int]:
-        yield from range(self.after)
-        raise LookupError("no more of this")
-
-
-def test_a_sampler_that_raises_at_the_start_leaves_nothing() -> None:
-    loader = wellfed.DataLoader(Numbers(), batch_size=4, num_workers=2, sampler=Refusing(5))
-
-    with pytest.raises(LookupError, match="no more of this"):
-        iter(loader)
-
-
-def test_indices_that_cannot_be_pickled_leave_nothing() -> None:
-    odd: Any = [[lambda: 3], [4]]
-    loader = wellfed.DataLoader(Numbers(), num_workers=2, batch_sampler=odd)
-
-    with pytest.raises(Exception, match="pickle"):
-        iter(loader)
-
-
-# -- memory
-
-
-def test_hoarded_batches_keep_no_more_shared_memory_than_is_allowed() -> None:
-    """They are copied out of it beyond a bound, and are right all the same."""
-    iterator = begun(Numbers(length=1_200, floats=64 << 10))
-
-    kept = []
-    shared = []
-    for batch in iterator:
-        kept.append(batch)
-        crew = iterator._stream._crew
-        shared.append(sum(crew.shelf(number).bytes for number in range(len(crew))))
-
-    assert [float(batch[0, 0]) for batch in kept] == [4.0 * number for number in range(300)]
-    assert max(shared) <= 128 << 20
-    assert sum(batch.nbytes for batch in kept) > 2 * max(shared)
-
-
-def test_persistent_workers_serve_one_epoch_after_the_other() -> None:
-    loader = wellfed.DataLoader(Numbers(), batch_size=4, num_workers=2, persistent_workers=True)
-
-    iterators: list[Any] = []
-    pids = []
-    for _ in range(3):
-        iterators.append(iter(loader))
-        pids.append(iterators[-1]._workers)
-        assert len(list(iterators[-1])) == 25
-
-    assert iterators[0] is iterators[1] is iterators[2]
-    assert pids[0] == pids[1] == pids[2]
+    assert iterator._workers == pids
+    assert not any(worker.is_alive() for worker in iterator._workers)
+    assert {worker.exitcode for worker in iterator._workers} <= {3, 0, None}

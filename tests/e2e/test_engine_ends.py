@@ -1,4 +1,4 @@
-"""Every way out of a loader: what the trainer is told, and that nothing stays behind."""
+"""Every way out of a loader, and that nothing stays behind."""
 
 import gc
 import os
@@ -8,9 +8,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
@@ -18,36 +17,19 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from fault_jobs import Numbers, begun, firsts, gone, template_of
 from torch.utils.data import DataLoader as TorchDataLoader
-from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import Sampler, default_collate, get_worker_info
 
 import wellfed
+from wellfed._engine import memory
 
-EXITED = r"DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly"
-SOON_S = 4.0
-"""Well below the 5 s in which torch's loader looks after its workers."""
 LOADERS: list[Any] = [TorchDataLoader, wellfed.DataLoader]
-
-
-class Numbers(Dataset[Any]):
-    def __init__(self, length: int = 24, floats: int = 2000) -> None:
-        self.length = length
-        self.floats = floats
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Any:
-        return torch.full((self.floats,), float(index))
 
 
 def loader(dataset: Any = None, **options: Any) -> Any:
     given = {"batch_size": 4, "num_workers": 2, **options}
-    return wellfed.DataLoader(Numbers() if dataset is None else dataset, **given)
-
-
-def firsts(batches: Any) -> list[float]:
-    return [float(batch.flatten()[0]) for batch in batches]
+    return wellfed.DataLoader(Numbers(24, 2000) if dataset is None else dataset, **given)
 
 
 def left() -> tuple[int, int, int]:
@@ -70,69 +52,58 @@ def nothing_left_behind() -> Iterator[None]:
     assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
 
 
-# -- a process dies
+# -- the loop ends, or is left
 
 
-def test_a_worker_killed_between_two_batches_is_told_at_once() -> None:
-    """What it had made before is still delivered, in order, and nothing after what it owes."""
-    batches = iter(loader(Numbers(400), prefetch_factor=1))
-    got = firsts([next(batches)])
-    os.kill(batches._workers[0], signal.SIGKILL)
-    began = time.monotonic()
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_loop_that_is_left_takes_its_workers_along(persistent: bool) -> None:
+    for _ in loader(persistent_workers=persistent):
+        break
 
-    with pytest.raises(RuntimeError, match=EXITED):
-        got += firsts(iter(lambda: next(batches), None))
 
-    assert time.monotonic() - began < SOON_S
-    assert got == [4.0 * number for number in range(len(got))]
-    with pytest.raises(RuntimeError, match=EXITED):
+def test_an_exception_in_the_loop_leaves_nothing() -> None:
+    def train() -> None:
+        for _ in loader():
+            raise ValueError("of the step")
+
+    with pytest.raises(ValueError, match="of the step"):
+        train()
+
+
+def test_a_dropped_iterator_is_gone_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        batches = iter(loader(num_workers=1))
         next(batches)
+        (pid,) = batches._workers
+        del batches
+        assert not psutil.pid_exists(pid)
+    finally:
+        gc.enable()
 
 
-def test_all_workers_may_die_at_once() -> None:
-    batches = iter(loader(Numbers(400)))
-    next(batches)
-    for pid in batches._workers:
-        os.kill(pid, signal.SIGKILL)
+def test_two_iterators_of_one_loader_live_side_by_side() -> None:
+    of = loader(Numbers(8), batch_size=2)
 
-    with pytest.raises(RuntimeError, match=EXITED):
-        list(batches)
+    pairs = list(zip(of, of, strict=True))
+
+    assert firsts(one for one, _ in pairs) == firsts(other for _, other in pairs) == [0, 2, 4, 6]
 
 
-def test_workers_that_are_killed_before_their_first_batch() -> None:
-    batches = iter(loader(Numbers(400)))
-    for pid in batches._workers:
-        os.kill(pid, signal.SIGKILL)
+def test_another_thread_may_iterate() -> None:
+    got: list[float] = []
+    of = loader(Numbers(8), batch_size=2)
+    thread = threading.Thread(target=lambda: got.extend(firsts(of)))
+    thread.start()
+    thread.join(60)
 
-    with pytest.raises(RuntimeError, match=EXITED):
-        list(batches)
-
-
-def test_a_loader_may_be_iterated_again_after_a_death() -> None:
-    of = loader(Numbers(400))
-    batches = iter(of)
-    os.kill(batches._workers[0], signal.SIGKILL)
-    with pytest.raises(RuntimeError, match=EXITED):
-        list(batches)
-
-    assert firsts(of) == [4.0 * number for number in range(100)]
-
-
-def test_a_template_that_is_killed_takes_the_iterator_along() -> None:
-    batches = iter(loader(Numbers(4000)))
-    next(batches)
-    template = psutil.Process(batches._workers[0]).parent()
-    assert template is not None
-    template.kill()
-
-    with pytest.raises(RuntimeError, match=EXITED):
-        list(batches)
+    assert got == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("sockets_first", [False, True])
 def test_an_iterator_in_a_cycle_is_collected_without_a_word(sockets_first: bool) -> None:
-    batches = iter(loader())
-    next(batches)
+    batches = begun(Numbers())
+    pids = [template_of(batches), *batches._workers]
     cycle: list[Any] = [batches]
     cycle.append(cycle)
     if sockets_first:  # the garbage collector keeps to no order
@@ -141,117 +112,60 @@ def test_an_iterator_in_a_cycle_is_collected_without_a_word(sockets_first: bool)
     del batches, cycle
     gc.collect()
 
-
-class Stuck(Numbers):
-    def __getitem__(self, index: int) -> Any:
-        if index >= 4:
-            threading.Event().wait(60)
-        return super().__getitem__(index)
+    assert gone(pids)
 
 
-def test_a_sample_that_never_ends_does_not_hold_up_the_end() -> None:
-    batches = iter(loader(Stuck()))
-    next(batches)
-    began = time.monotonic()
-    del batches
+class Refusing(Sampler[int]):
+    """Raises after so many indices."""
 
-    assert time.monotonic() - began < SOON_S + 2
+    def __init__(self, after: int) -> None:
+        self.after = after
 
-
-# -- what the user's code raises
-
-
-class Raising(Numbers):
-    def __init__(self, make: Callable[[], BaseException]) -> None:
-        super().__init__()
-        self.make = make
-
-    def __getitem__(self, index: int) -> Any:
-        if index == 9:
-            raise self.make()
-        return index
-
-
-class Several(Exception):
-    def __init__(self, what: str, which: int) -> None:
-        super().__init__(what, which)
-
-
-ERRORS: dict[str, Callable[[], BaseException]] = {
-    "ValueError": lambda: ValueError("bad"),
-    "KeyError": lambda: KeyError("missing"),
-    "Several": lambda: Several("sample", 9),
-    "StopIteration": lambda: StopIteration("early"),
-    "FileNotFoundError": lambda: FileNotFoundError(2, "No such file", "a.jpg"),
-}
-
-
-def steps(of: Any) -> list[Any]:
-    """What each `next` gave or raised, until the end."""
-    batches = iter(of)
-    seen: list[Any] = []
-    while len(seen) < 20:
-        try:
-            seen.append(next(batches).tolist())
-        except StopIteration as end:
-            seen.append(str(end).splitlines()[:1])
-            break
-        except Exception as error:
-            said = str(error).replace("\\n", "\n").splitlines()
-            seen.append((type(error), [line for line in said if not line.startswith("  ")]))
-    shut_down(batches)
-    return seen
-
-
-def shut_down(batches: Any) -> None:
-    """Left to the garbage collector after an error, torch takes 5 s for each worker."""
-    batches._shutdown_workers()
-
-
-@pytest.mark.parametrize("kind", ERRORS)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_sample_raises_is_what_torch_raises(kind: str, workers: int) -> None:
-    torchs, ours = (
-        steps(one(Raising(ERRORS[kind]), batch_size=4, num_workers=workers)) for one in LOADERS
-    )
-
-    assert ours == torchs
-
-
-def broken_init(worker: int) -> None:
-    raise ValueError(f"worker {worker} cannot begin")
-
-
-def broken_collate(samples: list[int]) -> Any:
-    raise ValueError(f"{len(samples)} samples do not fit")
-
-
-class BrokenStream(IterableDataset[int]):
     def __iter__(self) -> Iterator[int]:
-        raise ValueError("no stream")
+        yield from range(self.after)
+        raise LookupError("no more of this")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"worker_init_fn": broken_init},
-        {"collate_fn": broken_collate},
-        {"dataset": BrokenStream()},
-    ],
-    ids=["worker_init_fn", "collate_fn", "an iterable's start"],
-)
-def test_what_other_code_raises_is_what_torch_raises(options: dict[str, Any]) -> None:
-    def first(of: Any) -> tuple[Any, list[str]]:
-        batches = iter(of(**{"dataset": Numbers(), "num_workers": 1, **options}))
-        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
-            next(batches)
-        shut_down(batches)
-        lines = str(caught.value).splitlines()
-        return caught.type, [line for line in lines if not line.startswith("  ")]
+def test_a_sampler_that_raises_at_the_start_leaves_nothing() -> None:
+    of = loader(sampler=Refusing(5))
 
-    torchs, ours = (first(of) for of in LOADERS)
+    with pytest.raises(LookupError, match="no more of this"):
+        iter(of)
 
-    assert ours == torchs
+
+def test_indices_that_cannot_be_pickled_leave_nothing() -> None:
+    odd: Any = [[lambda: 3], [4]]
+    of = wellfed.DataLoader(Numbers(), num_workers=2, batch_sampler=odd)
+
+    with pytest.raises(Exception, match="pickle"):
+        iter(of)
+
+
+def test_persistent_workers_serve_one_epoch_after_the_other() -> None:
+    of = loader(Numbers(), persistent_workers=True)
+
+    iterators: list[Any] = []
+    pids = []
+    for _ in range(3):
+        iterators.append(iter(of))
+        pids.append(iterators[-1]._workers)
+        assert len(list(iterators[-1])) == 25
+
+    assert iterators[0] is iterators[1] is iterators[2]
+    assert pids[0] == pids[1] == pids[2]
+
+
+def test_a_child_forked_in_mid_epoch_is_harmless() -> None:
+    batches = iter(loader())
+    first = next(batches)
+    child = os.fork()
+    if child == 0:
+        del batches
+        os._exit(0 if float(first.sum()) == 2000 * 6 else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert firsts(batches) == [4, 8, 12, 16, 20]
 
 
 # -- start methods
@@ -355,6 +269,43 @@ def test_a_collate_function_may_keep_its_batches() -> None:
     got = [(float(one[0, 0]), float(two[0, 0])) for one, two in loader(collate_fn=collate)]
 
     assert got == [(0, 0), (4, 4), (0, 8), (4, 12), (0, 16), (4, 20)]
+
+
+def test_hoarded_batches_keep_no_more_shared_memory_than_is_allowed() -> None:
+    """They are copied out of it beyond a bound, and are right all the same."""
+    iterator = begun(Numbers(length=1_200, floats=64 << 10))
+
+    kept = []
+    shared = []
+    for batch in iterator:
+        kept.append(batch)
+        crew = iterator._stream._crew
+        shared.append(sum(crew.shelf(number).bytes for number in range(len(crew))))
+
+    assert [float(batch[0, 0]) for batch in kept] == [4.0 * number for number in range(300)]
+    assert max(shared) <= 128 << 20
+    assert sum(batch.nbytes for batch in kept) > 2 * max(shared)
+
+
+def test_without_anonymous_memory_files_carry_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise OSError("refused")
+
+    monkeypatch.setattr(memory, "_anonymous", refuse)
+
+    assert firsts(loader()) == [0, 4, 8, 12, 16, 20]
+
+
+def test_a_long_list_of_indices_reaches_the_worker() -> None:
+    batches = [list(range(20_000)), list(range(20_000, 40_000))]
+    of = wellfed.DataLoader(Places(40_000), batch_sampler=batches, num_workers=1)
+
+    assert [int(batch.sum()) for batch in of] == [sum(indices) for indices in batches]
+
+
+class Places(Numbers):
+    def __getitem__(self, index: int) -> Any:
+        return index
 
 
 # -- the trainer's own end
@@ -471,8 +422,8 @@ def test_few_descriptors_are_enough(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_spawned_workers_end_when_the_trainer_is_killed(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_end_when_the_trainer_is_killed(tmp_path: Path, method: str) -> None:
     trainer = subprocess.Popen(
         script(
             tmp_path / "train.py",

@@ -102,6 +102,18 @@ def test_ctrl_c_ends_it_with_its_own_traceback(tmp_path: Path) -> None:
     assert err.count("File") == 1
 
 
+def test_processes_that_the_script_starts_train_on_the_engine_too(tmp_path: Path) -> None:
+    script = str(SCRIPTS / "spawning.py")
+
+    plain = python(tmp_path, script)
+    served = ours(tmp_path, script)
+
+    assert (served.code, served.said) == (plain.code, plain.said) == (0, "")
+    assert served.out.count(": processes [") == 5
+    lines = served.out.replace(": processes [", ": torch [").splitlines()
+    assert sorted(lines) == sorted(plain.out.splitlines())
+
+
 def test_no_script_is_a_usage_error(tmp_path: Path) -> None:
     served = ours(tmp_path)
 

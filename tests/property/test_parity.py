@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -37,14 +38,16 @@ class Case:
     pin: bool = False
     leave_after: int | None = None
     """Batches after which the loop is left, in each epoch."""
+    auto: bool = False
+    """Whether the engine chooses how many workers there are."""
 
     def __str__(self) -> str:
         changed = {f.name: getattr(self, f.name) for f in fields(self)}
         return ",".join(f"{k}={v}" for k, v in changed.items() if v != getattr(Case, k))
 
-    def loader(self) -> DataLoader[Any]:
+    def loader(self, make: Callable[..., DataLoader[Any]] = DataLoader) -> DataLoader[Any]:
         options: dict[str, Any] = {
-            "num_workers": self.workers,
+            "num_workers": "auto" if self.auto else self.workers,
             "multiprocessing_context": self.method,
             "prefetch_factor": self.prefetch,
             "persistent_workers": self.persistent,
@@ -52,10 +55,10 @@ class Case:
         }
         dataset = KINDS[self.kind](self.length)
         if self.own_sampler:
-            return DataLoader(dataset, batch_sampler=Batches(self.length), **options)
+            return make(dataset, batch_sampler=Batches(self.length), **options)
         shuffle = None if self.kind == "iterable" else self.shuffle
         drop_last = self.drop_last and self.batch_size is not None
-        return DataLoader(dataset, self.batch_size, shuffle, drop_last=drop_last, **options)
+        return make(dataset, self.batch_size, shuffle, drop_last=drop_last, **options)
 
 
 def plain(value: Any) -> Any:
@@ -67,9 +70,9 @@ def plain(value: Any) -> Any:
     return (type(value), [plain(part) for part in value]) if isinstance(value, list) else value
 
 
-def train(case: Case) -> tuple[list[Any], list[float], Any]:
+def train(case: Case, make: Any) -> tuple[list[Any], list[float], Any]:
     """Batches as they came, losses, and the loader; an error of the dataset ends it all."""
-    loader = case.loader()
+    loader = case.loader(make)
     model = torch.nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     batches, losses = [], []
@@ -92,13 +95,13 @@ def train(case: Case) -> tuple[list[Any], list[float], Any]:
     return batches, losses, loader
 
 
-def outcome(case: Case, around: AbstractContextManager[Any]) -> dict[str, Any]:
+def outcome(case: Case, around: AbstractContextManager[Any], make: Any) -> dict[str, Any]:
     """All that the run did, and the state in which it left the generators."""
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
     with around:
-        batches, losses, loader = train(case)
+        batches, losses, loader = train(case, make)
         # Afterwards an observation asks the dataset for its length.
         calls = list(loader.dataset.calls)
     return {
@@ -124,8 +127,8 @@ class Watched:
         assert self.watch.failures == []
 
 
-def agree(case: Case, around: AbstractContextManager[Any]) -> None:
-    plain, watched = outcome(case, nullcontext()), outcome(case, around)
+def agree(case: Case, around: AbstractContextManager[Any], make: Any = DataLoader) -> None:
+    plain, watched = outcome(case, nullcontext(), make), outcome(case, around, make)
     assert plain.keys() == watched.keys()
     for name, value in plain.items():
         assert (name, watched[name]) == (name, value)
@@ -174,6 +177,22 @@ FORKED = [
 @pytest.mark.parametrize("case", FORKED, ids=str)
 def test_with_forked_workers(case: Case) -> None:
     agree(replace(case, method="fork"), Watched())
+
+
+ENGINES = [
+    *(case for case in FORKED if not case.persistent),
+    Case(workers=3, kind="map", shuffle=True, persistent=True),
+    Case(workers=3, kind="iterable", persistent=True),
+    Case(auto=True, kind="map", shuffle=True),
+    Case(auto=True, kind="batched", shuffle=True),
+    Case(kind="map", shuffle=True),
+    Case(kind="iterable", leave_after=2),
+]
+
+
+@pytest.mark.parametrize("case", ENGINES, ids=str)
+def test_on_the_engine(case: Case) -> None:
+    agree(replace(case, method="fork" if case.workers else None), Watched(), wellfed.DataLoader)
 
 
 SPAWNED = [

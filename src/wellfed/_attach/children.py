@@ -1,9 +1,11 @@
-"""Processes that the script starts itself (mp.spawn, mp.Process) are watched too.
+"""Processes that the script starts itself (mp.spawn, mp.Process) are watched or served too.
 
-The child's target is wrapped by a picklable Entry before it starts, whatever the start method.
-In the child, the Entry watches until the target returns, and saves what it saw into a folder that
-the parent reads in the end. Only a child that is a rank, or came from torch's own spawn, is stopped
-when enough is seen: of any other (a Pool's, say) the script may await an answer.
+The child's target is wrapped by a picklable object before it starts, whatever the start method.
+
+Watched  watches until the target returns, and saves what it saw into a folder that the parent reads
+         in the end. Only a child that is a rank, or came from torch's own spawn, is stopped when
+         enough is seen: of any other (a Pool's, say) the script may await an answer.
+Served   has the engine put under the loaders of the child, as it is under those of its parent.
 """
 
 import contextlib
@@ -16,11 +18,12 @@ from typing import Any
 
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stops
+from wellfed._attach.torch_loaded import when_torch_is_loaded
 from wellfed.errors import ReportError
 from wellfed.records import Trace, Workload, load, save
 from wellfed.records._record import Record
 
-__all__ = ["Entry", "Orders", "Seen", "follow", "gather"]
+__all__ = ["Orders", "Seen", "Served", "Watched", "gather", "install_with_torch", "wrap_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Seen(Record, frozen=True, kw_only=True):
             save(self, Path(folder) / f"seen-{os.getpid()}.json")
 
 
-class Entry:
+class Watched:
     """Runs a child's target, watched."""
 
     def __init__(
@@ -70,7 +73,10 @@ class Entry:
         self._forget = forget
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Entry, (self._target, self._orders)  # a child that unpickles it has nothing to undo
+        return Watched, (
+            self._target,
+            self._orders,
+        )  # a child that unpickles it has nothing to undo
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._forget is not None:
@@ -85,14 +91,44 @@ class Entry:
 
     def _is_spawned(self) -> bool:
         """Whether torch.multiprocessing.spawn starts it, which only waits for children to end."""
-        return getattr(self._target, "__module__", None) == "torch.multiprocessing.spawn"
+        target = self._target.target if isinstance(self._target, Served) else self._target
+        return getattr(target, "__module__", None) == "torch.multiprocessing.spawn"
 
 
-def follow(process: Any, orders: Orders, forget: Callable[[], None]) -> None:
-    """Have a process that is about to start watched. One that overrides `run` is left alone."""
+class Served:
+    """Runs a child's target with the engine under its loaders."""
+
+    def __init__(self, target: Callable[..., Any]) -> None:
+        """Take the place of `target`, which is what the script has the child run."""
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Served, (self.target,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        install_with_torch()
+        return self.target(*args, **kwargs)
+
+
+def install_with_torch() -> None:
+    """Put the engine under the loaders of this process, for good, as soon as it imports torch."""
+
+    def install() -> None:
+        from wellfed._attach.installing import install
+
+        install()
+
+    when_torch_is_loaded(install)
+
+
+def wrap_target(process: Any, kind: type[Watched] | type[Served], *more: Any) -> None:
+    """Have a process that is about to start run `kind(target, *more)`, once.
+
+    One that overrides `run` has no target, and is left alone.
+    """
     target = getattr(process, "_target", None)
-    if target is not None and not isinstance(target, Entry):
-        process._target = Entry(target, orders, forget)
+    if target is not None and not isinstance(target, kind):
+        process._target = kind(target, *more)
 
 
 def gather(folder: str) -> list[Seen]:

@@ -2,6 +2,7 @@
 
     DataLoader.__iter__ ─► _get_iterator ─► engine_iterator(loader) ─► the engine
                                                   └─ None ─► torch's own iterator
+    Process.start       ─► the child is served too, unless it makes batches itself
 
 Guarantees
 - one method of torch's class is replaced: no loader changes its class, its `len` or its pickling,
@@ -12,12 +13,15 @@ Guarantees
 """
 
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
 from torch.utils.data import DataLoader
 
+from wellfed._attach.children import Served, wrap_target
 from wellfed._engine.patches import Patches
+from wellfed._engine.template import serve
 from wellfed._loader import engine_iterator
 
 __all__ = ["Installation", "install"]
@@ -48,7 +52,8 @@ def install() -> Installation:
     Loaders that exist already are served too, from their next `iter()`, and those that frameworks
     build themselves. Subclasses that override `_get_iterator` or `__iter__` are left alone; what
     the engine cannot serve runs on torch's own iterator, as it does with `wellfed.DataLoader`.
-    Processes that are forked from this one inherit it; those that are spawned do not.
+    Processes that this one starts with `multiprocessing` are served too, under any start method;
+    a subclass of `Process` that overrides `run` only if it is forked.
 
     Returns:
         What undoes it: call its `undo()`, or use it as a `with` block. It may be installed several
@@ -74,6 +79,7 @@ class _Process:
         self._wanted_by.add(one)
         if len(self._wanted_by) == 1:
             self._patches.wrap(DataLoader, "_get_iterator", self._get_iterator)
+            self._patches.wrap(BaseProcess, "start", self._start)
 
     def leave(self, one: Installation) -> None:
         self._wanted_by.discard(one)
@@ -87,9 +93,20 @@ class _Process:
         iterator = engine_iterator(loader)
         return original(loader) if iterator is None else iterator
 
+    def _start(self, original: Callable[[Any], None], process: Any) -> None:
+        if self._wanted_by and not _makes_batches(process):
+            wrap_target(process, Served)
+        original(process)
+
 
 # A patch of the process is state of the process; nothing else here is.
 _process = _Process()
+
+
+def _makes_batches(process: Any) -> bool:
+    """Whether a loader starts it: torch's, torchdata's or ours."""
+    target = getattr(process, "_target", None)
+    return target is serve or getattr(target, "__name__", "") == "_worker_loop"
 
 
 def _is_plain(loader: Any) -> bool:

@@ -19,7 +19,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wellfed._attach import children
+from msgspec.structs import replace
+
+from wellfed._attach import children, ranks
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stopper, Stops
 from wellfed._attach.torch_loaded import when_torch_is_loaded
@@ -84,6 +86,8 @@ class Observation:
         self._gauges: tuple[Gauge, ...] = ()
         self._seen: tuple[Trace, Workload] | None = None
         self._drawn_ns = 0
+        self._most: Recorder | None = None
+        """The loader that the consumer spends most time with, as far as batches were asked for."""
         self._forget: Callable[[], None] = lambda: None
 
     # -- the with block -----------------------------------------------------------------------
@@ -159,9 +163,11 @@ class Observation:
     def _before_next(self, recorder: "Recorder") -> None:
         if not self.at_home:
             return
-        matters = self._matters() or recorder
-        self._show(matters)
-        self._stopper.step(recorder, matters)
+        # Only this one's time has grown since the last batch.
+        if self._most is None or recorder.held_ns > self._most.held_ns:
+            self._most = recorder
+        self._show(self._most)
+        self._stopper.step(recorder, self._most)
 
     def _show(self, matters: "Recorder") -> None:
         now = time.perf_counter_ns()
@@ -188,7 +194,7 @@ class Observation:
             zero_ns=self._zero_ns,
             zero_unix_s=self._zero_unix_s,
         )
-        children.follow(process, orders, self._watch.undo)
+        children.wrap_target(process, children.Watched, orders, self._watch.undo)
 
     def _matters(self) -> "Recorder | None":
         """The loader that the consumer spends most time with."""
@@ -201,7 +207,7 @@ class Observation:
         matters = self._matters()
         if matters is None:
             return False
-        from wellfed._attach.reporting import is_enough
+        from wellfed._judging import is_enough
 
         return is_enough(matters.trace(self._zero_ns, time.perf_counter_ns()))
 
@@ -225,7 +231,7 @@ class Observation:
         return self._own(matters, ended_ns) if matters is not None else None
 
     def _own(self, matters: "Recorder", ended_ns: int) -> tuple[Trace, Workload]:
-        from wellfed._attach.reporting import survey, with_ranks
+        from wellfed._judging import survey
 
         assert self._watch is not None
         others = [one for one in self._watch.recorders.values() if one is not matters]
@@ -239,7 +245,9 @@ class Observation:
             ended_because=self.ended_because,
         )
         rank, world, _ = self._stopper.group or (0, 1, None)
-        return with_ranks(trace, rank, world), survey(matters)
+        local_world = ranks.local_world(os.environ, world)
+        trace = replace(trace, rank=rank, world=world, local_world=local_world)
+        return trace, survey(matters)
 
     @property
     def batches(self) -> int:
@@ -257,7 +265,7 @@ class Observation:
         """
         if self._seen is None:
             raise NoVerdict(self._nothing_seen())
-        from wellfed._attach.reporting import judge
+        from wellfed._judging import judge
 
         return judge(*self._seen, self._machine, self._gauges, command)
 

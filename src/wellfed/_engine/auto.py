@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from wellfed._engine.arrivals import left_s, parcel_of
 from wellfed._engine.away import standing_reason
 from wellfed._engine.crew import Crew
 from wellfed._engine.inline import Inline
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.processes import Processes, ProcessStream, left_s, parcel_of
+from wellfed._engine.processes import Processes, ProcessStream
 from wellfed._engine.rows import rows_of
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
@@ -119,7 +120,7 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
     came: list[tuple[int, Record]] = []
     deadline = time.monotonic() + job.timeout_s if job.timeout_s else None
     while not came:
-        came = crew.wait(left_s(deadline, job.timeout_s))
+        came = crew.read(crew.poll(left_s(deadline, job.timeout_s)))
     process, record = came[0]
     discard(parcel_of(record), crew.shelf(process))
     if record.kind != Kind.BATCH:

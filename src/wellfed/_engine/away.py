@@ -31,16 +31,27 @@ from torch.utils.data._utils.worker import WorkerInfo
 from wellfed._engine.randomness import Draws
 from wellfed.job import Job
 
-__all__ = ["ASKED", "CHANGED", "DREW", "RAISED", "Asked", "Trial", "standing_reason", "why"]
+__all__ = [
+    "ASKED",
+    "CHANGED",
+    "DREW",
+    "RAISED",
+    "UNFIT",
+    "Asked",
+    "Trial",
+    "standing_reason",
+    "why",
+]
 
 # Bits of what a trial found.
-DREW, ASKED, CHANGED, RAISED = 1, 2, 4, 8
+DREW, ASKED, CHANGED, RAISED, UNFIT = 1, 2, 4, 8, 16
 
 _SAID = {
     DREW: "a sample or the collate function draws random numbers",
     ASKED: "a sample asks which worker it is in",
     CHANGED: "fetching a sample changes the dataset",
     RAISED: "a sample raised",
+    UNFIT: "parts of a batch do not add up to the whole",
 }
 
 # Objects looked at below a dataset. Real ones hold a few hundred besides their data; one that holds
@@ -48,11 +59,12 @@ _SAID = {
 MOST_OBJECTS = 2_000
 MOST_ITEMS = 64
 # Packages whose modules are not looked at: they keep no generator that a sample is drawn from. Most
-# are so large that the look would take 20 ms; hypothesis, which has one, runs tests.
+# are so large that the look would take 20 ms; hypothesis, which has one, runs tests, and datasets
+# names files by its own.
 _WITHOUT_GENERATORS = frozenset(
     {
         *sys.stdlib_module_names,
-        *("torch", "numpy", "sympy", "mpmath", "networkx", "hypothesis", "wellfed"),
+        *("torch", "numpy", "sympy", "mpmath", "networkx", "hypothesis", "datasets", "wellfed"),
     }
 )
 # Arrays below this many bytes are compared by content: counters and small tables.

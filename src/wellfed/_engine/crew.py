@@ -4,7 +4,7 @@
          ◄─ Record ─
          ◄─ death ──                         a process descriptor each: seen at once
 
-Nothing here blocks but `wait`, and nothing here decides: which batch goes where is the Flow's.
+Nothing here blocks but `poll`, and nothing here decides: which batch goes where is the Flow's.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
+from wellfed._engine.worker_pids import exit_code_of
 
 __all__ = ["Crew"]
 
@@ -64,7 +65,14 @@ class Crew:
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
+        self.exit_codes: dict[int, int | None] = {}
+        """How the processes ended, by their pids, once they have; None where that is not known."""
+        self._silent: set[int] = set()
+        """The dead who sent nothing at the last reading."""
+        began_ns = time.perf_counter_ns()
         self._template = Template(setup, context or multiprocessing)
+        self.start_ns = [time.perf_counter_ns() - began_ns]
+        """How long starting the template took, and then asking for each process."""
         self._poll.register(self._template, select.EPOLLIN)
         self._to_all, self._from_all = wire.pair()
         self._to_all.setblocking(False)
@@ -77,6 +85,7 @@ class Crew:
             hosted: the logical workers that live in it.
             threads: how many fetch samples side by side in it; 0: it has but one.
         """
+        began_ns = time.perf_counter_ns()
         number = len(self._members)
         board = Board()
         mine, theirs = wire.pair()
@@ -91,14 +100,16 @@ class Crew:
         self._pages.append(board.page)
         self._poll.register(mine, select.EPOLLIN)
         self._by_fd[mine.fileno()] = number
+        self.start_ns.append(time.perf_counter_ns() - began_ns)
 
     def __len__(self) -> int:
         return len(self._members)
 
     @property
     def pids(self) -> list[int]:
-        """The processes; waits until all are there."""
-        self._meet_all()
+        """The processes; waits until all are there, unless it is at its end."""
+        if not self._closed:
+            self._meet_all()
         return [member.pid for member in self._members]
 
     def _meet_all(self) -> None:
@@ -125,18 +136,23 @@ class Crew:
             if member.unsent:
                 _flush(member.socket, member.unsent)
 
-    def wait(self, within_s: float | None) -> list[tuple[int, Record]]:
-        """Records that have come, with the process they come from; waits for news of any kind.
+    def poll(self, within_s: float | None) -> list[tuple[int, int]]:
+        """Wait for news of any kind, which `read` then takes. Nothing is lost if it is not.
 
         Args:
             within_s: how long to wait; 0: not at all; None: for ever.
+        """
+        return self._poll.poll(within_s)
+
+    def read(self, news: list[tuple[int, int]]) -> list[tuple[int, Record]]:
+        """Records that have come, with the process they come from.
 
         Raises:
             RuntimeError: a worker died.
         """
         came: list[tuple[int, Record]] = []
         dead: list[int] = []
-        for fd, _ in self._poll.poll(within_s):
+        for fd, _ in news:
             if fd == self._template.fileno():
                 self._meet()
                 continue
@@ -145,8 +161,11 @@ class Crew:
             if fd == member.descriptor:
                 dead.append(number)
             came += [(number, record) for record in self._records(member)]
-        if dead and not came:
-            raise self._death(dead)
+        # What the dead had sent is read to its end; others may go on sending for ever.
+        silent = set(dead).difference(number for number, _ in came)
+        if silent and (not came or silent & self._silent):
+            raise self._death(sorted(silent))
+        self._silent = silent
         return came
 
     def _records(self, member: _Member) -> list[Record]:
@@ -217,7 +236,7 @@ class Crew:
             self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
-        self._members, self._pages, self._by_fd = [], [], {}
+        self._members, self._pages, self._by_fd, self._silent = [], [], {}, set()
 
     def _hang_up(self) -> None:
         for member in self._members:
@@ -243,6 +262,7 @@ class Crew:
         for member in self._members:
             member.shelf.close()
             if member.descriptor >= 0:
+                self.exit_codes[member.pid] = exit_code_of(member.descriptor)
                 os.close(member.descriptor)
                 member.descriptor = -1
 

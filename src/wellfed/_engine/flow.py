@@ -188,6 +188,11 @@ class Flow:
         return sum(one.out for one in self._batches.values())
 
     @property
+    def ready(self) -> int:
+        """Batches that have come back whole and are not delivered."""
+        return sum(one.ready for one in self._batches.values())
+
+    @property
     def _busy(self) -> int:
         return len(self._batches) - len(self._waiting)
 

@@ -26,12 +26,16 @@ __all__ = ["Gang", "Samples"]
 class Samples:
     """The samples of one task, while they come in."""
 
-    __slots__ = ("_came", "began_ns", "failed", "got", "task")
+    __slots__ = ("_came", "began_ns", "cpu_ns", "failed", "got", "task", "took_ns")
 
     def __init__(self, task: Task, began_ns: int) -> None:
         self.task = task
         self.began_ns = began_ns
         self.got: list[Any] = [None] * len(task.index)
+        self.took_ns: list[int] = []
+        """How long each took, in the order in which they came."""
+        self.cpu_ns: list[int] = []
+        """CPU time of its thread meanwhile."""
         self.failed: dict[int, bytes] = {}
         """Exceptions by the place of the sample, packed."""
         self._came = count(1)
@@ -100,10 +104,13 @@ class Gang:
         return done
 
     def _fetch(self, samples: Samples, place: int, index: Any) -> None:
+        began_ns, began_cpu_ns = self._clock(), time.thread_time_ns()
         try:
             samples.got[place] = self._dataset[index]
         except Exception:
             samples.failed[place] = packed_failure(samples.task.home, index)
+        samples.cpu_ns.append(time.thread_time_ns() - began_cpu_ns)
+        samples.took_ns.append(self._clock() - began_ns)
         self._fetched.append(None)
         complete = samples.one_came()
         if complete:

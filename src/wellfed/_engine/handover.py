@@ -2,6 +2,7 @@
 
 import socket
 import time
+from typing import NamedTuple
 
 from wellfed._engine import wire
 from wellfed._engine.board import DROP, FREE, Page
@@ -10,11 +11,24 @@ from wellfed._engine.failures import packed_failure
 from wellfed._engine.making import Made
 from wellfed._engine.parcel import Parcel, pack
 from wellfed._engine.slabs import Slabs
-from wellfed._engine.wire import Kind, Record, Task
+from wellfed._engine.watch.letters import Letter, written
+from wellfed._engine.watch.note import SENT, SERIALISE, SERIALISE_CPU
+from wellfed._engine.wire import Kind, Record, Task, room_for_letter
 
-__all__ = ["Handover"]
+__all__ = ["Handover", "Took"]
 
 _NOTHING = Parcel(-1, 0, 0, ())
+
+
+class Took(NamedTuple):
+    """What a task took, by the worker's clocks."""
+
+    taken_ns: int
+    idle_ns: int
+    """How long the worker had waited for it; -1 where its threads had others."""
+    fetch_ns: int
+    cpu_ns: int
+    """CPU time of the threads that fetched and collated."""
 
 
 class Handover:
@@ -40,19 +54,20 @@ class Handover:
                 self._lent.discard(slab)
         self._slabs.begin()
 
-    def send(self, task: Task, made: Made, fetch_ns: int, cpu_ns: int) -> None:
+    def send(self, task: Task, made: Made, took: Took, letter: Letter | None = None) -> None:
         """Pack a batch and send word of it, or of what came instead; waits while nobody reads.
 
         Args:
             task: what was asked for.
             made: what came of it. Hold it no longer: its memory is the trainer's.
-            fetch_ns: how long it took.
-            cpu_ns: CPU time of this thread meanwhile.
+            took: how long it took.
+            letter: what was noted of its making.
 
         Raises:
             BrokenPipeError: the trainer has closed the connection.
         """
         began_ns = time.perf_counter_ns()
+        began_cpu_ns = time.thread_time_ns() if letter is not None else 0
         kind, why, body, parcel = made.kind, made.why, made.body, _NOTHING
         if kind == Kind.BATCH:
             try:
@@ -60,7 +75,18 @@ class Handover:
                 body = parcel.inline
             except Exception:  # it cannot be pickled, or there is no memory to put it in
                 kind, body = Kind.RAISED, packed_failure(task.home)
-        self._lent.update(parcel.used)
+        pack_ns = time.perf_counter_ns() - began_ns
+        retired = tuple(self._slabs.retired())
+        noted, at, used = b"", (-1, 0), parcel.used
+        if letter is not None and kind == Kind.BATCH:
+            letter.note[SERIALISE], letter.note[SENT] = pack_ns, began_ns + pack_ns
+            letter.note[SERIALISE_CPU] = time.thread_time_ns() - began_cpu_ns
+            noted = written(letter)
+            # One place more than there are new slabs: the letter may need one.
+            fresh_slabs = len(self._slabs.fresh()) + 1
+            if len(noted) > room_for_letter(len(used), fresh_slabs, len(retired), body):
+                at, used = self._in_slab(noted)
+        self._lent.update(used)
         fresh = self._slabs.fresh()
         record = Record(
             kind=kind,
@@ -72,13 +98,25 @@ class Handover:
             slab=parcel.slab,
             offset=parcel.offset,
             length=parcel.length,
-            fetch_ns=fetch_ns,
-            cpu_ns=cpu_ns,
-            pack_ns=time.perf_counter_ns() - began_ns,
-            used=parcel.used,
+            fetch_ns=took.fetch_ns,
+            cpu_ns=took.cpu_ns,
+            pack_ns=pack_ns,
+            taken_ns=took.taken_ns,
+            idle_ns=took.idle_ns,
+            letter_slab=at[0],
+            letter_offset=at[1],
+            letter_length=len(noted),
+            used=used,
             fresh=tuple((slab, nbytes) for slab, nbytes, _ in fresh),
-            retired=tuple(self._slabs.retired()),
+            retired=retired,
             body=body,
+            letter=noted if at[0] < 0 else b"",
         )
         wire.send_record(self._own, record, [fd for _, _, fd in fresh])
         self._slabs.told()
+
+    def _in_slab(self, noted: bytes) -> tuple[tuple[int, int], tuple[int, ...]]:
+        """Put a letter into the batch's slabs: where it lies, and which slabs that makes."""
+        place = self._slabs.place(len(noted))
+        self._slabs.view(place.slab)[place.offset : place.offset + len(noted)] = noted
+        return (place.slab, place.offset), tuple(self._slabs.seal())

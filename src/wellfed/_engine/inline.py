@@ -4,17 +4,25 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
 from torch._utils import ExceptionWrapper
 
+from wellfed._engine.away import standing_reason
 from wellfed._engine.indices import Lookahead
-from wellfed._engine.positions import by_position
+from wellfed._engine.positions import ByPosition
 from wellfed._engine.reading import ahead
 from wellfed._engine.rows import rows_of
-from wellfed._engine.torchs import fetch_of
+from wellfed._engine.torchs import fetcher_of
+from wellfed._engine.watch import worker as watching
+from wellfed._engine.watch.letters import Delivery
+from wellfed._engine.watch.maker import Maker as Noting
 from wellfed.job import Job
 from wellfed.records import Plan
 
 __all__ = ["Inline"]
+
+UNTOLD = Delivery(())
+"""Of how a batch was made nothing is told but that it was made inside `__next__`."""
 
 
 class Inline:
@@ -27,16 +35,19 @@ class Inline:
     name = "inline"
 
     def refuses(self, job: Job, plan: Plan) -> str | None:
-        """With logical workers, only batches that nothing of the user's has a part in."""
+        """With logical workers, only batches that depend on none of them."""
         if plan.workers:
             return f"The plan has {plan.workers} worker processes; inline has none."
-        if not job.workers or job.by_position:
+        if not job.workers:
             return None
         if job.worker_init is not None:
             return "worker_init_fn is to be called in each worker."
-        if rows_of(job) is None:
+        if rows_of(job) is not None:
+            return None
+        if not job.by_position:
             return "Fetching a sample may depend on the worker that it is fetched in."
-        return None
+        reason = standing_reason(job)
+        return reason and f"Each logical worker needs a process of its own: {reason}."
 
     def open(
         self,
@@ -54,6 +65,11 @@ class InlineStream:
     backend = Inline.name
 
     def __init__(self, job: Job, plan: Plan, indices: Iterator[Any]) -> None:
+        self.plan = replace(plan, backend=self.backend, workers=0, prefetch=None, start_method=None)
+        """How batches are made."""
+        self.delivery = UNTOLD
+        """How the last batch came."""
+        self._noting = Noting(-1, watching.opened_files, sparing=True, seeded=job.by_position)
         self._job = job
         self._ahead = job.workers * ahead(plan)
         self._epoch = -1
@@ -71,19 +87,40 @@ class InlineStream:
         if self._ahead:
             indices = Lookahead(indices, self._ahead)
         # A map reads one index, makes one batch, and goes on after an exception of either.
-        self._batches: Iterator[Any] = map(_maker(self._job, self._epoch), indices)
+        self._batches: Iterator[Any] = map(self._maker(), indices)
 
     def close(self) -> None:
         """End the epoch; nothing else was taken."""
         self._batches = iter(())
+        self._noting.close()
 
+    def _maker(self) -> Callable[[Any], Any]:
+        """What turns the indices of a batch into the batch."""
+        job = self._job
+        rows = rows_of(job)
+        if rows is not None:
+            return _as_from_workers(rows, job.workers) if job.workers else rows
+        fetcher = ByPosition(job, self._epoch) if job.by_position else fetcher_of(job)
+        known = (*watching.FETCHERS, ByPosition)
+        return self._noted(fetcher) if type(fetcher) in known else fetcher.fetch
 
-def _maker(job: Job, epoch: int) -> Callable[[Any], Any]:
-    """What turns the indices of a batch into the batch."""
-    rows = rows_of(job)
-    if rows is None:
-        return by_position(job, epoch) if job.by_position else fetch_of(job)
-    return _as_from_workers(rows, job.workers) if job.workers else rows
+    def _noted(self, fetcher: Any) -> Callable[[Any], Any]:
+        """The fetch of a fetcher that looks like torch's, with a note where there is time for it.
+
+        An observation's maker notes each batch; torch's own fetchers then ask for it themselves.
+        """
+        fetch = type(fetcher).fetch
+        noted = watching.watched_fetch(fetch) if type(fetcher) is ByPosition else fetch
+
+        def made(index: Any) -> Any:
+            if watching.current.maker is not None:
+                return noted(fetcher, index)
+            batch = self._noting.fetch(fetch, fetcher, index)
+            note = self._noting.note
+            self.delivery = UNTOLD if note is None else Delivery((tuple(note),))
+            return batch
+
+        return made
 
 
 def _as_from_workers(make: Callable[[Any], Any], workers: int) -> Callable[[Any], Any]:

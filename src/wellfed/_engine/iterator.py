@@ -6,6 +6,7 @@ is where the batches come from.
 """
 
 import functools
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,50 +19,94 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
+from wellfed._engine.watch.letters import Delivery
+from wellfed._engine.watch.recorder import Pass, Recorder
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
 __all__ = ["EngineIterator"]
 
+_UNTOLD = Delivery(())
+
 
 class EngineIterator(_BaseDataLoaderIter):
     """One pass over a loader, or, with persistent workers, one after the other."""
 
-    def __init__(self, loader: Any, backend: Backend, plan: Plan) -> None:
+    def __init__(
+        self,
+        loader: Any,
+        backend: Backend,
+        plan: Plan,
+        recorder: Recorder | None = None,
+        *,
+        watched: bool = False,
+    ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
         Args:
             loader: a torch.utils.data.DataLoader, or what has its attributes.
             backend: who makes the batches; it does not refuse the loader's job.
             plan: how.
+            recorder: keeps what each batch took, for the loader's own report.
+            watched: whether somebody observes this loader.
         """
+        self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
+        began_ns = self._clock()
         super().__init__(loader)
         self.backend = backend.name
         """Who makes the batches; "auto" until that is chosen."""
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        self._job = replace(read_job(loader), base_seed=int(self._base_seed))
+        self.plan = plan
+        """How batches are made, once that is chosen."""
+        self._recorder = recorder
+        self._pass: Pass | None = None
+        self._ended = False
+        self._exit_codes: dict[int, int | None] = {}
+        """Of the workers that have ended, by pid: torch's iterator shows them still."""
+        self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
             # Again, because torch's iterator asks the sampler to begin twice where it has workers.
             self._reset(loader, first_iter=True)
+            self._begin_pass(began_ns)
             return
         if self._timeout != 0:  # torch's words, for the same mistake
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
         self._begin()
+        self._begin_pass(began_ns)
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
+        began_ns = self._clock()
         super()._reset(loader, first_iter)
         if self._stream is None:
             self._begin()
         else:
+            self._end_pass()
             self._stream.restart(self._indices())
+            self._begin_pass(began_ns)
 
     def _begin(self) -> None:
         self._stream = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
+        self.plan = getattr(self._stream, "plan", self.plan)
+
+    def _begin_pass(self, began_ns: int) -> None:
+        """What each batch takes is kept from here on."""
+        if self._recorder is None:
+            return
+        first, self._ended = self._pass is None, False
+        one = self._pass = self._recorder.begin(began_ns, lightly=True)
+        one.epoch["ready_ns"] = self._clock()
+        if first:
+            self._recorder.plan = self.plan
+            one.epoch["start_ns"], one.epoch["started_workers"] = self.start_ns, self.plan.workers
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.end(self._clock(), complete=self._ended)
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
@@ -72,15 +117,23 @@ class EngineIterator(_BaseDataLoaderIter):
         return bulk(self._index_sampler) or asked
 
     def _next_data(self) -> Any:
-        if self._stream is None:
+        stream, one = self._stream, self._pass
+        if stream is None:
             raise StopIteration
+        asked_ns = self._clock() if one is not None else 0
         try:
-            return next(self._stream)
+            data = next(stream)
         except StopIteration:
             # Unless it is the user's own, which ends a loop but not the epoch.
-            if not self._persistent_workers and getattr(self._stream, "ended", True):
+            self._ended = getattr(stream, "ended", True)
+            if self._ended and not self._persistent_workers:
                 self._shutdown_workers()
+            elif self._ended:
+                self._end_pass()
             raise
+        if one is not None:
+            one.take_lightly(self.delivery, asked_ns, self._clock())
+        return data
 
     def __next__(self) -> Any:
         # Torch enters its profiler's range at each batch, which takes 5 µs also where no profiler
@@ -91,15 +144,54 @@ class EngineIterator(_BaseDataLoaderIter):
         self._num_yielded += 1
         return data
 
+    # -- what the stream tells, for whoever observes ------------------------------------------
+
+    @property
+    def delivery(self) -> Delivery:
+        """How the last batch came."""
+        return getattr(self._stream, "delivery", _UNTOLD)
+
+    def ready(self) -> int:
+        """Batches that have come and were not taken; -1 where that cannot be seen."""
+        ready: Callable[[], int] | None = getattr(self._stream, "ready", None)
+        return ready() if ready is not None else -1
+
+    @property
+    def start_ns(self) -> list[int]:
+        """How long starting took: of what workers come from, then of asking for each of them."""
+        return list(getattr(self._stream, "start_ns", ()))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream to be ended."""
+        return self.__dict__.get("_stream") is not None
+
+    @property
+    def by_position(self) -> bool:
+        """Whether random draws depend on the position in the epoch alone."""
+        return self._job.by_position
+
+    # -- the end ------------------------------------------------------------------------------
+
     @property
     def _workers(self) -> list[WorkerPid]:
+        ended = getattr(self._stream, "exit_codes", self._exit_codes)
+        if ended:
+            return [WorkerPid.ended(pid, code) for pid, code in ended.items()]
         return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
         stream, self._stream = self.__dict__.get("_stream"), None
-        if stream is not None:
-            stream.close()
+        if stream is None:
+            return
+        began_ns = self._clock()
+        stream.close()
+        self._exit_codes = getattr(stream, "exit_codes", {})
+        one = self.__dict__.get("_pass")
+        if one is not None:
+            one.epoch["shutdown_ns"] = self._clock() - began_ns
+            self._end_pass()
 
     def __del__(self) -> None:
         self._shutdown_workers()

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import _DatasetKind, _utils
-from torch.utils.data._utils.fetch import _MapDatasetFetcher
+from torch.utils.data import _utils
 
 from wellfed._engine import away
 from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
+from wellfed._engine.fetching import MapFetcher, fetcher_of
 from wellfed._engine.positions import Seeds
 from wellfed._engine.randomness import Streams
+from wellfed._engine.watch.maker import Maker as Noting
 from wellfed._engine.wire import Kind, Task
 from wellfed.job import Job
 
@@ -36,6 +37,7 @@ class Setup:
     base_seed: int
     worker_init: Callable[[int], None] | None
     by_position: bool = False
+    watched: bool = False
 
 
 def setup_of(job: Job) -> Setup:
@@ -50,6 +52,7 @@ def setup_of(job: Job) -> Setup:
         base_seed=job.base_seed,
         worker_init=job.worker_init,
         by_position=job.by_position,
+        watched=job.watched,
     )
 
 
@@ -76,16 +79,20 @@ class _Drew(Exception):
 class Maker:
     """Makes batches, one at a time, in the thread that built it."""
 
-    def __init__(self, setup: Setup, hosted: tuple[int, ...], page: Page) -> None:
+    def __init__(
+        self, setup: Setup, hosted: tuple[int, ...], page: Page, noting: Noting | None = None
+    ) -> None:
         """Be torch's worker: seeded, told who it is, and through with `worker_init_fn`.
 
         Args:
             setup: what is loaded.
             hosted: the logical workers that live here.
             page: where to note which sample is under way.
+            noting: notes what fetching takes.
         """
         self._setup = setup
         self._page = page
+        self._noting = noting
         self._epoch = 0
         self._exhausted = False
         self._away = 0
@@ -94,15 +101,13 @@ class Maker:
         torch.set_num_threads(1)
         self._streams = Streams(setup.base_seed, hosted)
         self._infos = {home: _info(setup, home) for home in hosted}
-        self._fetch: Callable[[Any], Any]
-        self._seeds: Seeds | None = None
-        """What to seed each sample with; None: the home's streams go on."""
+        self._fetcher: Any
         for home in hosted:
             self._be(home)
             try:
                 if setup.worker_init is not None:
                     setup.worker_init(home)
-                self._fetch = self._fetch_anew()
+                self._fetcher = fetcher_of(setup, page)
             except Exception:
                 self._failed = packed_failure(home)
         self._watched = self._infos[hosted[0]]
@@ -114,49 +119,21 @@ class Maker:
         self._streams.enter(home)
         _utils.worker._worker_info = self._infos[home]
 
-    def _fetch_anew(self) -> Callable[[Any], Any]:
-        """Torch's fetcher for an epoch; it asks an iterable dataset to begin."""
-        setup = self._setup
-        kind = _DatasetKind.Iterable if setup.iterable else _DatasetKind.Map
-        fetcher: Any = _DatasetKind.create_fetcher(  # type: ignore[no-untyped-call]
-            kind, setup.dataset, setup.batched, setup.collate, setup.drop_last
-        )
-        if type(fetcher) is not _MapDatasetFetcher:
-            return fetcher.fetch  # type: ignore[no-any-return]
-        return self._fetch_by_samples if setup.batched else self._fetch_one
+    def _fetch(self, index: Any, seeds: Seeds | None) -> Any:
+        fetcher, noting = self._fetcher, self._noting
+        if seeds is not None:
+            fetcher.seeds = seeds
+        if noting is None:
+            return fetcher.fetch(index)
+        return noting.fetch(type(fetcher).fetch, fetcher, index)
 
-    def _fetch_by_samples(self, indices: Any, after_first: Callable[[], None] | None = None) -> Any:
-        """Torch's way to fetch a batch of a map-style dataset; notes which sample is under way."""
-        dataset, page = self._setup.dataset, self._page
-        page.place = -1
-        if hasattr(dataset, "__getitems__") and dataset.__getitems__:
-            if self._seeds is not None:
-                self._seeds.sample(0)
-            return self._joined(dataset.__getitems__(indices))
-        samples = []
-        for place, index in enumerate(indices):
-            page.place = place
-            if self._seeds is not None:
-                self._seeds.sample(place)
-            samples.append(dataset[index])
-            if after_first is not None and not place:
-                after_first()
-        page.place = -1
-        return self._joined(samples)
-
-    def _fetch_one(self, index: Any) -> Any:
-        return self._joined(self._setup.dataset[index])
-
-    def _joined(self, samples: Any) -> Any:
-        if self._seeds is not None:
-            self._seeds.collate()
-        return self._setup.collate(samples)
-
-    def _seed_for(self, task: Task) -> None:
-        if self._setup.by_position:
-            seed = self._setup.base_seed
-            self._seeds = Seeds(seed, task.epoch, task.number, task.position)
-            self._seeds.sample(0)  # where the dataset is asked for a batch as a whole
+    def _seeds_for(self, task: Task) -> Seeds | None:
+        """What to seed each sample with; None: the home's streams go on."""
+        if not self._setup.by_position:
+            return None
+        seeds = Seeds(self._setup.base_seed, task.epoch, task.number, task.position)
+        seeds.sample(0)  # where the dataset is asked for a batch as a whole
+        return seeds
 
     # -- at home ------------------------------------------------------------------------------
 
@@ -165,16 +142,16 @@ class Maker:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self._be(task.home)
-        self._seed_for(task)
+        seeds = self._seeds_for(task)
         if task.trial:
             self._trial.begin(closely=True)
         try:
             if task.epoch != self._epoch:
                 self._epoch, self._exhausted = task.epoch, False
-                self._fetch = self._fetch_anew()
+                self._fetcher = fetcher_of(self._setup, self._page)
             if self._exhausted:
                 return Made(Kind.EXHAUSTED)
-            made = Made(Kind.BATCH, self._fetch(task.index))
+            made = Made(Kind.BATCH, self._fetch(task.index, seeds))
         except Exception as error:
             if isinstance(error, StopIteration) and self._setup.iterable:
                 self._exhausted = True
@@ -202,20 +179,20 @@ class Maker:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self.begin_away(task)
-        self._seed_for(task)
+        seeds = self._seeds_for(task)
         try:
-            if task.trial and task.parts > 1:
+            if task.trial and task.parts > 1 and type(self._fetcher) is MapFetcher:
                 # A dataset that draws mostly does so at its first sample: the rest is spared.
-                value = self._fetch_by_samples(task.index, self._stop_if_drew)
-            else:
-                value = self._fetch(task.index)
-            made = Made(Kind.BATCH, value)
+                self._fetcher.after_first = self._stop_if_drew
+            made = Made(Kind.BATCH, self._fetch(task.index, seeds))
         except Exception:
             made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
+        finally:
+            self._fetcher.after_first = None
         return self.end_away(task, made)
 
     def _stop_if_drew(self) -> None:
-        if self._seeds is None and self._trial.drew():
+        if not self._setup.by_position and self._trial.drew():
             raise _Drew
 
     def begin_away(self, task: Task) -> None:
@@ -223,7 +200,6 @@ class Maker:
         _utils.worker._worker_info = self._watched
         self._trial.begin(closely=task.trial or self._away % CLOSELY_EVERY == 0)
         self._away += 1
-        self._seeds = None
 
     def collated(self, task: Task, samples: list[Any]) -> Made:
         """The batch of samples that threads have fetched."""
@@ -246,7 +222,7 @@ class Maker:
                 may still draw.
         """
         found = self._trial.end(take_back=take_back)
-        if self._seeds is not None:
+        if self._setup.by_position:
             found &= ~away.DREW  # its draws depend on its place alone
         if made.kind == Kind.RAISED and task.parts > 1:
             found |= away.RAISED  # with its whole batch it may raise something else

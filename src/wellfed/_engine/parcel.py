@@ -23,7 +23,8 @@ import torch
 from torch import UntypedStorage
 
 from wellfed._engine.leases import Shelf
-from wellfed._engine.reductions import LARGE_BYTES, LandedLeaf, Packer, Unpacker, empty_storage
+from wellfed._engine.rebuilding import LandedLeaf, Unpacker
+from wellfed._engine.reductions import LARGE_BYTES, Packer, empty_storage
 from wellfed._engine.slabs import Slabs, aligned
 
 __all__ = ["INLINE_BYTES", "Parcel", "discard", "pack", "unpack"]

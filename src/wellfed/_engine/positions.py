@@ -7,7 +7,6 @@ and in whatever company, makes the same.
 
 import random
 import struct
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from wellfed._engine.randomness import numpy_random_or_none, restore, states
 from wellfed.job import Job
 
-__all__ = ["Seeds", "by_position", "samples_in"]
+__all__ = ["ByPosition", "Seeds", "samples_in"]
 
 _SAMPLE, _COLLATE = 0, 1
 _PLACE = struct.Struct("<qqqB")
@@ -58,45 +57,54 @@ class Seeds:
             numpy_random.seed(words)
 
 
-def by_position(job: Job, epoch: int) -> Callable[[Any], Any]:
-    """A function that makes one batch after the other in the trainer's process.
+class ByPosition:
+    """Makes one batch after the other in the trainer's process, and looks like torch's fetchers.
 
     What the trainer itself draws goes on as if nothing had been drawn here: the generators are put
     back after each batch.
-
-    Args:
-        job: a map-style dataset and how to batch it.
-        epoch: how often the iterator was begun before.
     """
-    number = position = 0
 
-    def made(indices: Any) -> Any:
-        nonlocal number, position
-        seeds = Seeds(job.base_seed, epoch, number, position)
-        number += 1
-        position += samples_in(indices)
+    def __init__(self, job: Job, epoch: int) -> None:
+        """Nothing is fetched yet.
+
+        Args:
+            job: a map-style dataset and how to batch it.
+            epoch: how often the iterator was begun before.
+        """
+        self.dataset = job.dataset
+        self.collate_fn = job.collate or _as_they_are
+        self.auto_collation = job.batched
+        self._base_seed, self._epoch = job.base_seed, epoch
+        self._number = self._position = 0
+
+    def fetch(self, indices: Any) -> Any:
+        """The batch of these indices, which is the next one."""
+        seeds = Seeds(self._base_seed, self._epoch, self._number, self._position)
+        self._number += 1
+        self._position += samples_in(indices)
         kept = states()
         try:
-            samples = _fetched(job, indices, seeds)
+            samples = self._fetched(indices, seeds)
             seeds.collate()
-            return job.collate(samples) if job.collate is not None else samples
+            return self.collate_fn(samples)
         finally:
             restore(kept)
 
-    return made
+    def _fetched(self, indices: Any, seeds: Seeds) -> Any:
+        dataset = self.dataset
+        seeds.sample(0)
+        if not self.auto_collation:
+            return dataset[indices]
+        if hasattr(dataset, "__getitems__") and dataset.__getitems__:
+            return dataset.__getitems__(indices)
+        samples = []
+        for place, index in enumerate(indices):
+            seeds.sample(place)
+            samples.append(dataset[index])
+        return samples
 
 
-def _fetched(job: Job, indices: Any, seeds: Seeds) -> Any:
-    dataset = job.dataset
-    seeds.sample(0)
-    if not job.batched:
-        return dataset[indices]
-    if hasattr(dataset, "__getitems__") and dataset.__getitems__:
-        return dataset.__getitems__(indices)
-    samples = []
-    for place, index in enumerate(indices):
-        seeds.sample(place)
-        samples.append(dataset[index])
+def _as_they_are(samples: Any) -> Any:
     return samples
 
 

@@ -1,8 +1,8 @@
 """The processes back end: batches made by worker processes, handed over in shared memory.
 
-    indices ─► Flow ── what to send ──► Crew ─► workers
-                 ▲                        │
-                 └──── what has come ─────┘─► unpack ─► the trainer
+    indices ─► Epoch ── tasks ──► Crew ─► workers
+                 ▲                  │
+    what comes ──┴── Flow ◄─────────┘──► unpack ─► the trainer
 
 The loop that moves all this runs inside `__next__`; between two calls the workers go on with what
 they were sent, which is all of the window.
@@ -16,15 +16,19 @@ from typing import Any
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
+from wellfed._engine.arrivals import Came, left_s, parcel_of, told_of
 from wellfed._engine.crew import Crew
+from wellfed._engine.epoch import Epoch
 from wellfed._engine.failures import raise_failure
-from wellfed._engine.flow import Deliver, End, Flow, Mode, Send, Wait
+from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
+from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.making import setup_of
-from wellfed._engine.parcel import Parcel, discard, unpack
+from wellfed._engine.parcel import discard, unpack
 from wellfed._engine.positions import samples_in
 from wellfed._engine.reading import ahead
-from wellfed._engine.wire import Kind, Record, Task
+from wellfed._engine.watch.letters import Delivery
+from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job
 from wellfed.records import Plan
 
@@ -77,24 +81,32 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
+        self.plan = plan
+        """How batches are made; its `workers` are the processes that there are."""
+        self.delivery = Delivery(())
+        """How the last batch came."""
         self._job = job
-        self._plan = plan
         self._fixed_because = away.standing_reason(job)
         self._crew = self._start(crew)
-        self._epoch = -1
+        self._calm = Calm()
         self._anew = False
         self._dead = ""
         """What a worker's death was told with."""
+        self._untold: RuntimeError | None = None
+        """A death that `__next__` has not told of yet."""
+        self._held = 0
+        """Batches that had come while the next one was waited for."""
         self._largest_bytes = 0
-        self._indices = indices
         self.ended = False
         """Whether all batches of the epoch were delivered."""
-        self._position = 0
-        self._flow: Flow
-        self._tasks: dict[int, tuple[int, Any]] = {}
-        """Position in the epoch and index, of each batch that is not delivered."""
+        self._in_hand: list[tuple[Record, Any]] = []
+        """The batch that is about to be handed over; Ctrl-C may keep it here until asked again."""
+        self._owes_index = False
+        """Whether the next index is still to be read in return for it."""
+        self._epoch = self._new_epoch(0, indices, Mode.TRYING)
         try:
-            self.restart(indices)
+            with self._calm:
+                self._begin()
         except BaseException:  # of the sampler, say
             self.close()
             raise
@@ -104,11 +116,11 @@ class ProcessStream:
             crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
-        processes = homes if self._fixed_because else self._plan.workers
+        processes = homes if self._fixed_because else self.plan.workers
         try:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
-                crew.add(hosted, self._plan.threads)
+                crew.add(hosted, self.plan.threads)
         except BaseException:
             crew.close()
             raise
@@ -124,24 +136,28 @@ class ProcessStream:
         """The worker processes."""
         return self._crew.pids
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
+    @property
+    def start_ns(self) -> list[int]:
+        """How long starting took: of what workers come from, then of asking for each of them."""
+        return self._crew.start_ns
+
+    @property
+    def exit_codes(self) -> dict[int, int | None]:
+        """How they ended, once they have."""
+        return self._crew.exit_codes
+
+    # -- an epoch begins ----------------------------------------------------------------------
 
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch with the same workers."""
         if self._dead:
             raise RuntimeError(self._dead)
-        if self._epoch >= 0:
+        with self._calm:
             self._settle()
-        self._epoch += 1
-        self.ended = False
-        self._indices = indices
-        self._tasks, self._position = {}, 0
-        self._flow = self._new_flow(self._flow.mode if self._epoch else Mode.TRYING)
-        for _ in range(self._window):
-            self._read_index()
-        self._flow.split = self._parts_of_trial()
-        self._dispatch()
+            self._in_hand.clear()
+            self._owes_index = self.ended = False
+            self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
+            self._begin()
 
     def _settle(self) -> None:
         """Send all that torch would have sent by now: random streams go on where that ends."""
@@ -149,107 +165,93 @@ class ProcessStream:
             self._receive(None)
             self._dispatch()
 
-    @property
-    def _window(self) -> int:
-        return self._job.workers * ahead(self._plan)
+    def _new_epoch(self, number: int, indices: Iterator[Any], mode: Mode) -> Epoch:
+        return Epoch(number, indices, self._new_flow(mode), self._calm)
 
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
             workers=self._job.workers,
             window=self._window,
-            in_order=self._plan.in_order,
+            in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
 
+    @property
+    def _window(self) -> int:
+        return self._job.workers * ahead(self.plan)
+
+    @property
+    def _flow(self) -> Flow:
+        return self._epoch.flow
+
+    def _begin(self) -> None:
+        for _ in range(self._window):
+            self._epoch.read()
+        self._flow.split = self._parts_of_trial()
+        self._dispatch()
+
     def _parts_of_trial(self) -> int:
-        _, first = self._tasks.get(0, (0, None))
+        first = self._epoch.first
         can_join = self._job.collate is default_collate and self._job.batched
         # What threads are for begins once batches may move.
-        parts = 1 if self._plan.threads else 0
+        parts = 1 if self.plan.threads else 0
         if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
             parts = max(parts, min(len(self._crew), len(first)))
-        return parts if parts > 1 or self._plan.threads else 0
+        return parts if parts > 1 or self.plan.threads else 0
 
-    def _read_index(self) -> None:
-        try:
-            index = next(self._indices)
-        except StopIteration:
-            self._flow.no_more()
-            return
-        number = self._flow.add()
-        if number is not None:
-            self._tasks[number] = self._position, index
-            self._position += samples_in(index)
+    # -- what is sent -------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         if self._anew and not self._flow.out:
             self._anew = False
-            self._start_anew()
+            self._crew.dismiss()
+            self._start(self._crew)
+            self._epoch.again(self._new_flow(Mode.FIXED))
         self._crew.give_back()
         processes = len(self._crew)
         for send in self._flow.sends():
-            task = self._task(send)
             process = send.home % processes
-            self._crew.send(task, None if send.anywhere and processes > 1 else process)
+            anyone = send.anywhere and processes > 1
+            self._crew.send(self._epoch.task(send), None if anyone else process)
 
-    def _task(self, send: Send) -> Task:
-        position, index = self._tasks[send.number]
-        if send.parts > 1:
-            share = -(-len(index) // send.parts)
-            index = index[send.part * share : (send.part + 1) * share]
-            position += send.part * share
-        return Task(
-            epoch=self._epoch,
-            number=send.number,
-            home=send.home,
-            part=send.part,
-            parts=send.parts,
-            moved=send.anywhere,
-            trial=send.trial,
-            position=position,
-            index=index,
-        )
+    # -- what comes back ----------------------------------------------------------------------
 
-    def __next__(self) -> Any:
-        deadline = time.monotonic() + self._job.timeout_s if self._job.timeout_s else None
-        if self._dead:
-            raise RuntimeError(self._dead)
-        while True:
-            # Workers are about to be made anew: what they have made is not what torch's would make.
-            step = Wait() if self._anew else self._flow.next()
-            if isinstance(step, Deliver):
-                done, value = self._deliver(step)
-                if done:
-                    return value
-                self._dispatch()
-            elif isinstance(step, End):
-                self.ended = True
-                raise StopIteration
-            else:
-                self._receive(left_s(deadline, self._job.timeout_s))
-                self._dispatch()
+    def ready(self) -> int:
+        """Batches that have come: the next one, or some that wait for their turn."""
+        with self._calm:
+            try:
+                while not self._dead and self._receive(0):
+                    self._dispatch()
+            except RuntimeError as error:  # a worker died: `__next__` is to say so
+                self._untold = error
+        return self._flow.ready
 
-    def _receive(self, within_s: float | None) -> None:
+    def _receive(self, within_s: float | None) -> bool:
+        """Take what has come, and wait for it; whether anything came."""
         self._crew.flush()
+        with self._calm.opened:
+            news = self._crew.poll(within_s)
         try:
-            came = self._crew.wait(within_s)
+            came = self._crew.read(news)
         except RuntimeError as error:  # a worker died, and the iterator with it
             self._dead = str(error)
             self.close()
             raise
+        now_ns = time.perf_counter_ns()
         for process, record in came:
             if record.why:
                 self._stay(record)
-            if record.epoch == self._epoch:
-                self._take(process, record)
+            if record.epoch == self._epoch.number:
+                self._take((process, record, now_ns))
             else:
-                self._return([(process, record)])
+                self._return([(process, record, now_ns)])
+        return bool(came)
 
-    def _take(self, process: int, record: Record) -> None:
-        came = (process, record)
+    def _take(self, came: Came) -> None:
+        process, record, _ = came
         if record.kind == Kind.EXHAUSTED:
             self._flow.exhausted(process, record.number)
-            self._read_index()
+            self._epoch.read()
             return
         if record.kind == Kind.REFUSED:
             self._return(self._flow.refused(record.number))
@@ -262,42 +264,94 @@ class ProcessStream:
         self._flow.stay()
         # Where a trial changed the dataset of the process it ran in, or where a home needs a
         # process of its own, the workers are made anew; nothing was delivered yet.
-        none_delivered = list(self._tasks) == list(range(len(self._tasks)))
-        if record.why & away.CHANGED and record.number == self._epoch == 0 and none_delivered:
-            self._anew = self._plan.workers != self._job.workers or record.parts > 1
+        first = record.number == self._epoch.number == 0 and self._epoch.untouched
+        if record.why & away.CHANGED and first:
+            self._anew = self.plan.workers != self._job.workers or record.parts > 1
 
-    def _start_anew(self) -> None:
-        read = sorted(self._tasks)
-        self._crew.dismiss()
-        self._start(self._crew)
-        self._flow = self._new_flow(Mode.FIXED)
-        for _ in read:
-            self._flow.add()
-
-    def _return(self, unwanted: list[tuple[int, Record]]) -> None:
+    def _return(self, unwanted: list[Came]) -> None:
         """The slabs of what nobody will unpack are free."""
-        for process, record in unwanted:
+        for process, record, _ in unwanted:
             discard(parcel_of(record), self._crew.shelf(process))
 
-    def _deliver(self, batch: Deliver) -> tuple[bool, Any]:
-        parts = [self._unpacked(process, record) for process, record in batch.parts]
-        if len(parts) > 1:
-            try:
-                value = joined(parts)
-            except Unfit:
-                self._flow.unmake(batch)
-                return False, None
-        else:
-            value = parts[0]
-        del self._tasks[batch.number]
-        # As torch does it: read and sent before the batch is handed over, which is lost where the
-        # sampler raises.
-        self._read_index()
-        self._dispatch()
-        _, record = batch.parts[0]
+    # -- what the trainer is given ------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with self._calm:
+            if not self._in_hand:
+                self._await_one()
+            if self._owes_index:
+                self._read_one()
+        record, value = self._in_hand.pop()
         if record.kind == Kind.RAISED:
             raise_failure(record.body)
-        return True, value
+        return value
+
+    def _await_one(self) -> None:
+        timeout_s = self._job.timeout_s
+        deadline = time.monotonic() + timeout_s if timeout_s else None
+        if self._untold is not None:
+            untold, self._untold = self._untold, None
+            raise untold
+        if self._dead:
+            raise RuntimeError(self._dead)
+        self._held = 0
+        while not self._in_hand:
+            step = Wait() if self._withheld() else self._flow.next()
+            if isinstance(step, Deliver):
+                self._take_in_hand(step)
+            elif isinstance(step, End):
+                self.ended = True
+                raise StopIteration
+            else:
+                self._held = self._flow.ready
+                self._receive(left_s(deadline, timeout_s))
+                self._dispatch()
+
+    def _read_one(self) -> None:
+        """Before the batch is handed over, which is lost if the sampler raises: as in torch."""
+        try:
+            self._epoch.read()
+        except Exception:
+            self._in_hand.clear()
+            self._owes_index = False
+            raise
+        self._owes_index = False
+        self._dispatch()
+
+    def _withheld(self) -> bool:
+        """Whether to hand over nothing: workers that are made anew must begin from the start."""
+        if self._anew:
+            return True
+        trying = self._flow.mode is Mode.TRYING and self._flow.undelivered > 0
+        return trying and self.plan.workers != self._job.workers
+
+    def _take_in_hand(self, batch: Deliver) -> None:
+        began_ns = time.perf_counter_ns()
+        told = tuple(self._told(process, record) for process, record, _ in batch.parts)
+        parts = [self._unpacked(process, record) for process, record, _ in batch.parts]
+        try:
+            value = joined(parts) if len(parts) > 1 else parts[0]
+        except Unfit:
+            self._fixed_because = away.why(away.UNFIT)
+            self._flow.unmake(batch)
+            self._dispatch()
+            return
+        arrived_ns = max(arrived_ns for _, _, arrived_ns in batch.parts)
+        received_ns = time.perf_counter_ns() - began_ns
+        self.delivery = Delivery(told, arrived_ns, received_ns, self._held)
+        self._epoch.delivered(batch.number)
+        _, record, _ = batch.parts[0]
+        self._in_hand.append((record, value))
+        self._owes_index = True
+
+    def _told(self, process: int, record: Record) -> Any:
+        counted = self._job.batched and not self._job.iterable
+        share = self._epoch.share(record.number, record.part, record.parts)
+        samples = samples_in(share[1]) if counted else -1
+        return told_of(process, record, self._crew.shelf(process), samples)
 
     def _unpacked(self, process: int, record: Record) -> Any:
         if record.kind != Kind.BATCH:
@@ -310,21 +364,3 @@ class ProcessStream:
     def close(self) -> None:
         """End the workers. Harmless when called twice."""
         self._crew.close()
-
-
-def parcel_of(record: Record) -> Parcel:
-    return Parcel(record.slab, record.offset, record.length, record.used, record.body)
-
-
-def left_s(deadline: float | None, timeout_s: float) -> float | None:
-    """How long to wait still; None: for ever.
-
-    Raises:
-        RuntimeError: no longer, in torch's words.
-    """
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise RuntimeError(f"DataLoader timed out after {timeout_s:g} seconds")
-    return left

@@ -99,7 +99,7 @@ def read_job(loader: Any) -> Job:
         and not isinstance(loader.dataset, IterableDataset),
         workers=int(loader.num_workers),
         worker_init=loader.worker_init_fn,
-        timeout_s=float(loader.timeout),
+        timeout_s=loader.timeout,  # as it was given: torch's text shows it
         context=loader.multiprocessing_context,
         thread_safe=bool(getattr(loader, "thread_safe", False)),
     )

@@ -1,5 +1,8 @@
 """How a batch is pickled around its bytes: tensors become numbers, their storages become leaves.
 
+    Packer ─► names of the functions in `rebuilding`, numbers, small bytes
+           ─► leaves and buffers, which travel as they are          ─► Unpacker
+
 A leaf is one storage of the batch, cut to the range of bytes its tensors use. Tensors that share a
 storage share its leaf, so what was an alias in the worker is an alias in the trainer; an object
 that occurs twice is one object there, because pickle remembers it.
@@ -10,11 +13,10 @@ and nested tensors keep `requires_grad`.
 """
 
 import functools
-import io
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +25,9 @@ from torch.multiprocessing import reductions
 from torch.nn.parameter import Parameter
 from torch.utils.hooks import warn_if_has_hooks
 
-__all__ = ["LARGE_BYTES", "LandedLeaf", "Leaf", "Packer", "Unpacker", "empty_storage"]
+from wellfed._engine import rebuilding
+
+__all__ = ["LARGE_BYTES", "Leaf", "Packer", "empty_storage"]
 
 LARGE_BYTES = 4096
 """From here on bytes stay in the slab; smaller ones are copied, so that labels pin no slab."""
@@ -31,11 +35,6 @@ LARGE_BYTES = 4096
 # A leaf starts at a multiple of the largest element (complex128), so that offsets in elements of
 # every type stay whole.
 _LARGEST_ITEM_BYTES = 16
-
-_DTYPES = tuple(
-    sorted({kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}, key=str)
-)
-_DTYPE_NUMBERS = {dtype: number for number, dtype in enumerate(_DTYPES)}
 
 # Queues pickle with the default protocol. Before the fifth, every array arrives writable.
 _WRITABLE_ARRAYS = pickle.DEFAULT_PROTOCOL < 5
@@ -69,14 +68,6 @@ class Leaf:
             self.begin, self.end = begin, end
         else:
             self.begin, self.end = min(self.begin, begin), max(self.end, end)
-
-
-class LandedLeaf(NamedTuple):
-    """A leaf as the trainer has it."""
-
-    storage: UntypedStorage
-    begin: int
-    """Where it began in the worker's storage, in bytes."""
 
 
 class _Writes(Protocol):
@@ -136,8 +127,8 @@ class Packer(pickle.Pickler):
         )
         conj, neg = obj.is_conj(), obj.is_neg()
         if grad or is_parameter or conj or neg:
-            return _marked_tensor, (*placed, grad, is_parameter, conj, neg)
-        return _tensor, placed
+            return rebuilding.marked, (*placed, grad, is_parameter, conj, neg)
+        return rebuilding.strided, placed
 
     def _placed(
         self,
@@ -163,18 +154,18 @@ class Packer(pickle.Pickler):
                 )
             self.leaves[number].cover(offset * item, end)
         # A `torch.Size` would be pickled as an object of its own.
-        return number, _DTYPE_NUMBERS[dtype], offset, tuple(size), stride
+        return number, rebuilding.DTYPE_NUMBERS[dtype], offset, tuple(size), stride
 
     def _storage(self, obj: UntypedStorage) -> Reduced:
         number = self._leaf(obj)
         self.leaves[number].cover(0, obj.nbytes())
-        return _whole_storage, (number,)
+        return rebuilding.whole_storage, (number,)
 
     def _unusual(self, obj: Tensor) -> Reduced:
         """Sparse, nested, quantized, meta, and what lives on a device."""
         if obj.is_cpu and obj.layout is torch.sparse_coo:
-            parts = (obj._indices(), obj._values())
-            return _sparse_coo, (*parts, tuple(obj.shape), obj.is_coalesced(), obj.requires_grad)
+            facts = (tuple(obj.shape), obj.is_coalesced(), obj.requires_grad)
+            return rebuilding.sparse_coo, (obj._indices(), obj._values(), *facts)
         if obj.is_cpu and obj.layout in (torch.sparse_csr, torch.sparse_bsr):
             parts = (obj.crow_indices(), obj.col_indices())
             return _compressed(obj, parts)
@@ -183,7 +174,7 @@ class Packer(pickle.Pickler):
             return _compressed(obj, parts)
         if obj.is_cpu and obj.is_nested and obj.layout is torch.strided:
             flat = obj.detach()
-            return _nested, (
+            return rebuilding.nested, (
                 flat.values(),
                 flat._nested_tensor_size(),
                 flat._nested_tensor_strides(),
@@ -211,23 +202,7 @@ class Packer(pickle.Pickler):
         with torch._C.DisableTorchFunctionSubclass():
             conj, neg = obj.is_conj(), obj.is_neg()
         placed = self._placed(untyped, dtype, offset, torch.Size(size), stride, False)
-        return _of_type, (kind, (*placed, grad, False, conj, neg), state)
-
-
-class Unpacker(pickle.Unpickler):
-    """Reads what a `Packer` wrote, on the leaves and buffers that have landed."""
-
-    def __init__(
-        self, data: memoryview, leaves: list[LandedLeaf], buffers: Iterable[memoryview]
-    ) -> None:
-        super().__init__(io.BytesIO(data), buffers=buffers)
-        self._leaves = leaves
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The functions of this module are handed the leaves."""
-        if module == __name__:
-            return functools.partial(_REBUILDS[name], self._leaves)
-        return super().find_class(module, name)
+        return rebuilding.of_type, (kind, (*placed, grad, False, conj, neg), state)
 
 
 def _stays_in(large: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
@@ -247,99 +222,4 @@ def _reduced_by_class(obj: Tensor) -> Reduced:
 def _compressed(obj: Tensor, indices: tuple[Tensor, Tensor]) -> Reduced:
     values = obj.detach().values()
     parts = (*indices, values, tuple(obj.shape), obj.layout, obj.requires_grad)
-    return _sparse_compressed, parts
-
-
-# What follows runs in the trainer, and is pickled by name.
-
-
-def _tensor(
-    leaves: list[LandedLeaf],
-    leaf: int,
-    dtype: int,
-    offset: int,
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-) -> Tensor:
-    storage, begin = leaves[leaf]
-    kind = _DTYPES[dtype]
-    # Without elements, the offset may lie before what was sent.
-    start = max(0, offset - begin // kind.itemsize) if begin else offset
-    # The device is named because the user may have set another default.
-    return torch.empty(0, dtype=kind, device="cpu").set_(storage, start, size, stride)
-
-
-def _marked_tensor(leaves: list[LandedLeaf], *arguments: Any) -> Tensor:
-    *placed, grad, is_parameter, conj, neg = arguments
-    tensor = _tensor(leaves, *placed)
-    if conj:
-        torch._C._set_conj(tensor, True)
-    if neg:
-        torch._C._set_neg(tensor, True)
-    if is_parameter:
-        return Parameter(tensor, requires_grad=grad)
-    return tensor.requires_grad_(grad)
-
-
-def _of_type(leaves: list[LandedLeaf], kind: type, marked: Reduced, state: Any) -> Any:
-    rebuild: Any = torch._tensor._rebuild_from_type_v2
-    return rebuild(_marked_tensor, kind, (leaves, *marked), state)
-
-
-def _whole_storage(leaves: list[LandedLeaf], leaf: int) -> UntypedStorage:
-    return leaves[leaf].storage
-
-
-def _sparse_coo(
-    _leaves: list[LandedLeaf],
-    indices: Tensor,
-    values: Tensor,
-    shape: tuple[int, ...],
-    coalesced: bool,
-    grad: bool,
-) -> Tensor:
-    tensor = torch.sparse_coo_tensor(
-        indices, values, shape, is_coalesced=coalesced, check_invariants=False
-    )
-    return tensor.requires_grad_(grad)
-
-
-def _sparse_compressed(
-    _leaves: list[LandedLeaf],
-    outer: Tensor,
-    inner: Tensor,
-    values: Tensor,
-    shape: tuple[int, ...],
-    layout: torch.layout,
-    grad: bool,
-) -> Tensor:
-    tensor = torch.sparse_compressed_tensor(
-        outer, inner, values, shape, layout=layout, check_invariants=False
-    )
-    return tensor.requires_grad_(grad)
-
-
-def _nested(
-    _leaves: list[LandedLeaf],
-    values: Tensor,
-    sizes: Tensor,
-    strides: Tensor,
-    offsets: Tensor,
-    grad: bool,
-) -> Tensor:
-    tensor: Tensor = torch._nested_view_from_buffer_copy(values, sizes, strides, offsets)
-    return tensor.requires_grad_(grad)
-
-
-_REBUILDS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        _tensor,
-        _marked_tensor,
-        _of_type,
-        _whole_storage,
-        _sparse_coo,
-        _sparse_compressed,
-        _nested,
-    )
-}
+    return rebuilding.sparse_compressed, parts

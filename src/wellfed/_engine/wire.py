@@ -21,18 +21,22 @@ from wellfed._engine.memory import make_memory
 
 __all__ = [
     "MOST_BYTES",
+    "RECORD_BYTES",
     "Kind",
     "Record",
     "Task",
     "pair",
     "read_record",
     "read_task",
+    "room_for_letter",
     "send_record",
     "send_task",
 ]
 
 # A message must fit the socket's buffer, whose default is 208 KiB; longer ones travel as memory.
 MOST_BYTES = 64 * 1024
+RECORD_BYTES = 512
+"""A record in which nothing was raised is no longer than this: one write to any pipe."""
 _MOST_FDS = 64
 _FDS_SPACE = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
 
@@ -129,6 +133,15 @@ class Record(NamedTuple):
     """CPU time of the worker's thread meanwhile."""
     pack_ns: int
     """Wall time of packing it."""
+    taken_ns: int
+    """When the worker took the task; monotonic, the same clock in every process."""
+    idle_ns: int
+    """How long it had waited for one; -1 where its threads had others."""
+    letter_slab: int
+    """Where the letter about its making lies; -1: in the record itself."""
+    letter_offset: int
+    letter_length: int
+    """0: there is none."""
     used: tuple[int, ...]
     """Slabs that it occupies."""
     fresh: tuple[tuple[int, int], ...]
@@ -136,19 +149,29 @@ class Record(NamedTuple):
     retired: tuple[int, ...]
     """Slabs that the worker has let go of: the trainer is to do so too."""
     body: bytes
+    letter: bytes = b""
+    """What the maker noted, where it is in the record itself."""
 
 
-_HEAD = struct.Struct("<BBHHIqiqIqqqHHH")
+_HEAD = struct.Struct("<BBHHIqiqIqqqqqiqIHHH")
+_NUMBERS = 17
+"""How many fields of a record are plain numbers."""
 _FRESH = struct.Struct("<IQ")
 
 
 def send_record(to: socket.socket, record: Record, fds: Sequence[int]) -> None:
-    """Send, and wait while the buffer is full. At most 512 bytes where nothing was raised."""
+    """Send, and wait while the buffer is full."""
     counts = len(record.used), len(record.fresh), len(record.retired)
     slabs = record.used + record.retired
-    parts = [_HEAD.pack(*record[:12], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
+    parts = [_HEAD.pack(*record[:_NUMBERS], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
     parts += [_FRESH.pack(*one) for one in record.fresh]
-    _send(to, _PLAIN, b"".join([*parts, record.body]), fds)
+    _send(to, _PLAIN, b"".join([*parts, record.letter, record.body]), fds)
+
+
+def room_for_letter(used: int, fresh: int, retired: int, body: bytes) -> int:
+    """Bytes that a letter may have in a record with so many slabs; else it goes to a slab."""
+    rest = 1 + _HEAD.size + 4 * (used + retired) + _FRESH.size * fresh + len(body)
+    return RECORD_BYTES - rest
 
 
 def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
@@ -163,12 +186,17 @@ def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
     long = message[:1] == _LONG
     body = _body(message, fds[-1:] if long else [])
     head = _HEAD.unpack_from(body)
-    used, fresh, retired = head[12:]
+    used, fresh, retired = head[_NUMBERS:]
     slabs = struct.unpack_from(f"<{used + retired}I", body, _HEAD.size)
     at = _HEAD.size + 4 * (used + retired)
     end = at + fresh * _FRESH.size
     met = tuple(_FRESH.iter_unpack(body[at:end]))
-    record = Record._make((*head[:12], slabs[:used], met, slabs[used:], body[end:]))
+    numbers = head[:_NUMBERS]
+    slab, _, length = numbers[-3:]
+    begin = end + length if slab < 0 else end
+    record = Record._make(
+        (*numbers, slabs[:used], met, slabs[used:], body[begin:], body[end:begin])
+    )
     return record, fds[:-1] if long else fds
 
 

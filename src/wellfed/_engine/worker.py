@@ -25,8 +25,11 @@ import torch
 from wellfed._engine import wire
 from wellfed._engine.board import Page
 from wellfed._engine.gang import Gang, Samples
-from wellfed._engine.handover import Handover
+from wellfed._engine.handover import Handover, Took
 from wellfed._engine.making import Made, Maker, Setup
+from wellfed._engine.watch.letters import Brief, Letter, side_by_side
+from wellfed._engine.watch.maker import Maker as Noting
+from wellfed._engine.watch.worker import opened_files
 from wellfed._engine.wire import Kind, Task
 
 __all__ = ["run"]
@@ -68,13 +71,19 @@ def run(
     for fd in fds:
         os.close(fd)
     try:
-        maker, handover = Maker(setup, hosted, page), Handover(own, page)
+        noting = Noting(
+            hosted[0], opened_files, sparing=not setup.watched, seeded=setup.by_position
+        )
+        if setup.watched:
+            opened_files.hook()
+        maker, handover = Maker(setup, hosted, page, noting), Handover(own, page)
         inbox = _Inbox(own, shared, trainer)
         if threads:
-            _Threaded(Gang(setup.dataset, threads), maker, handover, inbox).work()
+            _Threaded(Gang(setup.dataset, threads), maker, handover, inbox, noting).work()
+        since_ns = time.perf_counter_ns()
         while (task := inbox.next()) is not None:
             page.number = task.number
-            _do(task, maker, handover)
+            since_ns = _do(task, maker, handover, noting, since_ns)
             page.number = -1
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
@@ -104,12 +113,20 @@ def _keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def _do(task: Task, maker: Maker, handover: Handover) -> None:
+def _do(task: Task, maker: Maker, handover: Handover, noting: Noting, since_ns: int) -> int:
+    """Do a task, after being idle since then; returns since when the worker is idle again."""
+    taken_ns = time.perf_counter_ns()
+    idle_ns = taken_ns - since_ns if since_ns >= 0 else -1
     handover.begin()
     began_ns, began_cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+    noting.took(taken_ns, idle_ns)
     made = maker.away(task) if task.moved else maker.at_home(task)
     cpu_ns = time.thread_time_ns() - began_cpu_ns
-    handover.send(task, made, time.perf_counter_ns() - began_ns, cpu_ns)
+    took = Took(taken_ns, idle_ns, time.perf_counter_ns() - began_ns, cpu_ns)
+    note, noting.note = noting.note, None
+    letter = Letter(note, noting.paths, noting.begun_ns) if note is not None else None
+    handover.send(task, made, took, letter)
+    return time.perf_counter_ns()
 
 
 class _Inbox:
@@ -169,8 +186,11 @@ WOKEN = Task(-1, -1, -1, -1, -1, False, False, -1, None)
 class _Threaded:
     """The loop of a worker that has threads."""
 
-    def __init__(self, gang: Gang, maker: Maker, handover: Handover, inbox: _Inbox) -> None:
+    def __init__(
+        self, gang: Gang, maker: Maker, handover: Handover, inbox: _Inbox, noting: Noting
+    ) -> None:
         self._gang = gang
+        self._noting = noting
         self._maker = maker
         self._handover = handover
         self._inbox = inbox
@@ -193,7 +213,7 @@ class _Threaded:
                 self._gang.start(task)
             else:
                 self._drain()
-                _do(task, self._maker, self._handover)
+                _do(task, self._maker, self._handover, self._noting, -1)
 
     def _drain(self) -> None:
         """Threads and the streams of a home must not meet: wait for what is under way."""
@@ -206,14 +226,38 @@ class _Threaded:
     def _finish(self) -> None:
         for samples in self._gang.finished():
             self._handover.begin()
+            collating_ns, collating_cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
             made = self._collated(samples)
             if made.kind == Kind.REFUSED:
                 self._refusing |= made.why
-            took_ns = time.perf_counter_ns() - samples.began_ns
-            self._handover.send(samples.task, made, took_ns, cpu_ns=0)
+            self._send(samples, made, collating_ns, collating_cpu_ns)
         if self._gang.idle and self._refusing:
             self._maker.take_back()
             self._refusing = 0
+
+    def _send(self, samples: Samples, made: Made, since_ns: int, since_cpu_ns: int) -> None:
+        """Hand over what came of these samples, collated since then."""
+        ended_ns = time.perf_counter_ns()
+        collate_cpu_ns = time.thread_time_ns() - since_cpu_ns
+        took = Took(
+            taken_ns=samples.began_ns,
+            idle_ns=-1,
+            fetch_ns=ended_ns - samples.began_ns,
+            cpu_ns=sum(samples.cpu_ns) + collate_cpu_ns,
+        )
+        brief = Brief(
+            worker=self._noting.worker,
+            taken_ns=took.taken_ns,
+            idle_ns=-1,
+            fetch_ns=took.fetch_ns,
+            cpu_ns=took.cpu_ns,
+            serialise_ns=-1,
+            samples=len(samples.got),
+        )
+        note = side_by_side(brief, ended_ns - since_ns, collate_cpu_ns, samples.took_ns)
+        self._noting.describe(note, made.value)
+        letter = Letter(note, self._noting.paths, self._noting.begun_ns)
+        self._handover.send(samples.task, made, took, letter)
 
     def _collated(self, samples: Samples) -> Made:
         if self._refusing:

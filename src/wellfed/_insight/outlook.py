@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import divide, scale
-from wellfed._insight.pipeline import Transport, demand_of
+from wellfed._insight.pipeline import demand_of, transport_of
 from wellfed._insight.predict import predict_period, speedup, worker_curve
-from wellfed._insight.supply import ceiling, respawn_s, stage_s, usable_cores
+from wellfed._insight.supply import by_rows, ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
 __all__ = ["forecast_of", "forecasts", "worker_counts"]
@@ -26,6 +26,10 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     epochs, because starting and ending them is what is saved.
     """
     plan, stats = case.plan, case.stats
+    if plan.threads or by_rows(case):
+        # A worker with threads makes several batches at once, which the model does not know; and
+        # rows of tensors in memory are read in the trainer's process, whatever is asked for.
+        return ()
     told = [
         forecast_of(case, other, _gain_of_workers(case, other, period_s))
         for other, period_s in worker_curve(case, worker_counts(case), rng)
@@ -74,7 +78,7 @@ def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
 
 def _step_alone_s(case: Case) -> float:
     """Seconds of the step when no worker competes with it for a core."""
-    demand = demand_of(case, Transport())
+    demand = demand_of(case, transport_of(case.plan))
     if demand is None:
         return case.stats.period_s.value * (1 - case.stats.wait_share.value)
     return float((demand.step_off_s + demand.step_cpu_s).mean())

@@ -21,7 +21,7 @@ from wellfed._insight.steady import find_steady, step_ns
 from wellfed._insight.supply import neighbour_cores
 from wellfed.records import Case, Plan, Span
 
-__all__ = ["Demand", "Transport", "demand_of", "play", "prefetch_of"]
+__all__ = ["ENGINES", "Demand", "Transport", "demand_of", "play", "prefetch_of", "transport_of"]
 
 # torch's default where workers are set and prefetch_factor is not.
 DEFAULT_PREFETCH = 2
@@ -67,6 +67,25 @@ class Transport(NamedTuple):
             + self.trainer_per_tensor_s * tensors
             + self.trainer_per_byte_s * payload_bytes
         )
+
+
+# Of our own engine: slabs that are there already, one message a batch and no descriptors. Fixed and
+# per byte are what a hop takes (benchmarks/RESULTS.md, remarks on hop_1mb: 35 µs on either side, 20
+# to 25 µs for a copy of 1 MB). Per tensor is an estimate, to be fitted anew by
+# `benchmarks/transport.py --loader wellfed`: calls of the pickler, and views at the other end.
+ENGINES = Transport(
+    worker_fixed_s=35e-6,
+    worker_per_tensor_s=5e-6,
+    worker_per_byte_s=0.025e-9,
+    trainer_fixed_s=35e-6,
+    trainer_per_tensor_s=5e-6,
+    trainer_per_byte_s=0.0,
+)
+
+
+def transport_of(plan: Plan) -> Transport:
+    """The costs of the way from a worker to the trainer, by who makes the batches."""
+    return Transport() if plan.backend == "torch" else ENGINES
 
 
 class Demand(NamedTuple):

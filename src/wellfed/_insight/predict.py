@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wellfed._insight.estimate import divide, widen
-from wellfed._insight.pipeline import Demand, Transport, demand_of, play, prefetch_of
+from wellfed._insight.pipeline import (
+    Demand,
+    Transport,
+    demand_of,
+    play,
+    prefetch_of,
+    transport_of,
+)
 from wellfed.records import Case, Estimate, Plan, StageStats
 
 __all__ = [
@@ -75,7 +82,7 @@ def predict_period(
         rng: a seeded generator.
         transport: costs of the way between processes, if the run had no workers to measure it.
     """
-    fit = _fit(case, rng, transport or Transport())
+    fit = _fit(case, rng, transport or transport_of(case.plan))
     return _predict(case, plan, fit) if fit else _unknown(case.stats)
 
 
@@ -86,7 +93,7 @@ def worker_curve(
 
     All plans see the same resamples, so differences between them are not luck.
     """
-    fit = _fit(case, rng, transport or Transport())
+    fit = _fit(case, rng, transport or transport_of(case.plan))
     plans = [_with_workers(case.plan, count) for count in counts]
     return [(plan, _predict(case, plan, fit) if fit else _unknown(case.stats)) for plan in plans]
 
@@ -162,8 +169,12 @@ def _alike(one: Plan, other: Plan) -> bool:
 
 
 def _with_workers(plan: Plan, workers: int) -> Plan:
+    backend = plan.backend
+    if backend != "torch":
+        backend = "processes" if workers else "inline"
     return msgspec.structs.replace(
         plan,
+        backend=backend,
         workers=workers,
         prefetch=prefetch_of(plan) if workers else None,
         persistent=plan.persistent and workers > 0,

@@ -43,7 +43,6 @@ def summarise(trace: Trace) -> StageStats | None:
     made = [span for span in spans if is_made_known(span)]
     periods, waits = steady.period_s, steady.wait_s
     fetch_ns = _total(span.fetch_ns for span in made)
-    own_cpu_ns = _total(span.cpu_ns for span in made)
     cpu_share, queue_share = _maker_shares(made)
     sample_s, sample_cv, quantiles = _samples(spans)
     allowed = Counter(span.allowed_cpus for span in spans if span.allowed_cpus >= 0)
@@ -69,7 +68,7 @@ def summarise(trace: Trace) -> StageStats | None:
         maker_cpu_share=cpu_share,
         maker_queue_share=queue_share,
         maker_off_share=max(0.0, 1 - cpu_share - queue_share) if fetch_ns else 0.0,
-        native_cpu_share=_share(_total(span.native_cpu_ns for span in made), own_cpu_ns),
+        native_cpu_share=_native_cpu_share(made),
         threads=_mean_seen(spans, lambda span: span.threads),
         step_cpu_cores=_step_cpu_cores(steady),
         read_bytes_per_batch=_mean_seen(made, lambda span: span.read_bytes),
@@ -121,8 +120,10 @@ def _stages(trace: Trace, steady: Steady, made: Sequence[Span]) -> dict[str, Sta
 def _maker_stages(made: Sequence[Span]) -> list[Stage]:
     """Fetch, and its two parts: the samples and their collation."""
     fetch_ns = [span.fetch_ns for span in made]
-    samples_ns = [max(0, span.fetch_ns - span.collate_ns) for span in made]
-    cpu_seen = [span for span in made if span.cpu_ns >= 0]
+    # A batch that was not watched closely does not tell the two parts apart.
+    parted = [span for span in made if span.collate_ns >= 0] or made
+    samples_ns = [max(0, span.fetch_ns - max(0, span.collate_ns)) for span in parted]
+    cpu_seen = [span for span in parted if span.cpu_ns >= 0]
     samples_cpu_ns = (max(0, span.cpu_ns - max(0, span.collate_cpu_ns)) for span in cpu_seen)
     return [
         _stage("fetch", _seconds(fetch_ns), cpu_s=_mean_cpu_s(span.cpu_ns for span in made)),
@@ -158,7 +159,10 @@ def _stage(name: str, seconds: Floats, cpu_s: float | None = None) -> Stage:
 
 
 def _maker_shares(made: Sequence[Span]) -> tuple[float, float]:
-    """CPU and run-queue time over fetch time, each over the batches where it was seen."""
+    """CPU and run-queue time over fetch time, each over the batches where it was seen.
+
+    A fetch whose CPU time was not seen counts as computing.
+    """
     with_cpu = [span for span in made if span.cpu_ns >= 0]
     with_queue = [span for span in made if span.run_queue_ns >= 0]
     cpu = _share(
@@ -168,7 +172,14 @@ def _maker_shares(made: Sequence[Span]) -> tuple[float, float]:
         _total(span.run_queue_ns for span in with_queue),
         _total(span.fetch_ns for span in with_queue),
     )
+    if not with_cpu and made:
+        return max(0.0, 1.0 - queue), min(1.0, queue)
     return min(1.0, cpu), min(1.0, queue)
+
+
+def _native_cpu_share(made: Sequence[Span]) -> float:
+    seen = [span for span in made if span.native_cpu_ns >= 0 and span.cpu_ns >= 0]
+    return _share(_total(s.native_cpu_ns for s in seen), _total(s.cpu_ns for s in seen))
 
 
 def _samples(

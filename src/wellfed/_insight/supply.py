@@ -15,6 +15,7 @@ __all__ = [
     "best_workers",
     "blocked_share",
     "busy_cores",
+    "by_rows",
     "ceiling",
     "computes",
     "forecast",
@@ -83,6 +84,12 @@ def computes(case: Case) -> bool:
     return blocked_share(case) < 0.5
 
 
+def by_rows(case: Case) -> bool:
+    """Whether the engine reads tensors in memory row by row no more, but a batch at once."""
+    work = case.workload
+    return case.plan.backend == "inline" and work.in_memory and work.default_collate
+
+
 def makers_busy_share(case: Case) -> float:
     """Share of the workers' time spent fetching, 0 to 1; without workers, of the waits.
 
@@ -92,6 +99,10 @@ def makers_busy_share(case: Case) -> float:
     if case.plan.workers == 0:
         wait_s = period_s * case.stats.wait_share.value
         return fetch_s / wait_s if wait_s else 0.0
+    if case.plan.threads and case.stats.sample_s and period_s:
+        # Its batches are made beside each other: what is busy is its threads.
+        sampling_s = case.stats.sample_s * (case.stats.samples_per_batch or 1.0)
+        return sampling_s / (case.plan.workers * case.plan.threads * period_s)
     return fetch_s / (case.plan.workers * period_s) if period_s else 0.0
 
 

@@ -125,6 +125,9 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
     paused_ns: int = 0
     """Time wellfed itself took just before the request, deciding whether it had seen enough. It
     lies between the last `got_ns` and this `asked_ns` and is not the user's step."""
+    parts: int = 1
+    """Parts in which several workers made it side by side. The maker's amounts are then of all of
+    them together, and its durations those of the part that took longest."""
 
     @property
     def wait_ns(self) -> int:

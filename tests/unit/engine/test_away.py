@@ -231,9 +231,9 @@ DRAWS: dict[str, Callable[[], Any]] = {
     "torch": lambda: torch.rand(1),
     "torch, normal": lambda: torch.randn(2),
     "torch, permuted": lambda: torch.randperm(5),
-    "python, seeded": lambda: random.seed(1),
-    "numpy, seeded": lambda: np.random.seed(1),
-    "torch, seeded": lambda: torch.manual_seed(1),
+    "python, seeded": lambda: random.seed(4_711),
+    "numpy, seeded": lambda: np.random.seed(4_711),
+    "torch, seeded": lambda: torch.manual_seed(4_711),
 }
 
 

@@ -28,6 +28,11 @@ RECORD = Record(
     fetch_ns=2**41,
     cpu_ns=2**40,
     pack_ns=2**39,
+    taken_ns=2**52,
+    idle_ns=-1,
+    letter_slab=-1,
+    letter_offset=0,
+    letter_length=0,
     used=(7, 2**31),
     fresh=(),
     retired=(3,),
@@ -96,8 +101,10 @@ def test_a_task_arrives_as_it_was_sent(ends: Any, index: Any) -> None:
         RECORD._replace(slab=-1, used=(), retired=(), body=b""),
         RECORD._replace(kind=Kind.REFUSED, why=5, part=63, parts=64),
         RECORD._replace(used=tuple(range(40)), retired=tuple(range(9)), body=bytes(400)),
+        RECORD._replace(letter_length=6, letter=b"letter"),
+        RECORD._replace(letter_slab=2**31 - 1, letter_offset=2**33, letter_length=2**20),
     ],
-    ids=["a batch", "nothing in slabs", "a refusal", "many slabs"],
+    ids=["a batch", "nothing in slabs", "a refusal", "many slabs", "a letter", "one in a slab"],
 )
 def test_a_record_arrives_as_it_was_sent(ends: Any, record: Record) -> None:
     wire.send_record(ends[0], record, [])

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import wellfed
 from wellfed._engine.worker_pids import WorkerPid
 
 PATIENCE_S = 20
+# Linux tells how somebody else's child ended since 6.15.
+TELLS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 15)
 
 
 class Squares(Dataset[int]):
@@ -36,13 +39,25 @@ def test_the_workers_of_an_iterator_are_processes_that_end_with_it() -> None:
     workers = iterator._workers
 
     assert [worker.is_alive() for worker in workers] == [True, True]
+    assert [worker.exitcode for worker in workers] == [None, None]
     assert len({worker.pid for worker in workers} - {os.getpid()}) == 2
 
     del iterator
     for worker in workers:
         worker.join(PATIENCE_S)
         assert not worker.is_alive()
+        assert worker.exitcode == (0 if TELLS else None)
         worker.terminate()
+
+
+def test_the_workers_of_an_iterator_that_has_ended_are_listed_still() -> None:
+    iterator: Any = iter(wellfed.DataLoader(Squares(), num_workers=2))
+    pids = [worker.pid for worker in iterator._workers]
+    list(iterator)
+
+    assert [worker.pid for worker in iterator._workers] == pids
+    assert not any(worker.is_alive() for worker in iterator._workers)
+    assert {worker.exitcode for worker in iterator._workers} == {0 if TELLS else None}
 
 
 def test_a_loader_without_workers_lists_none() -> None:
@@ -60,6 +75,7 @@ def test_a_worker_can_be_ended(sleeper: subprocess.Popen[bytes], way: str, numbe
     worker.join()
     assert not worker.is_alive()
     assert sleeper.wait(PATIENCE_S) == -signal.Signals(number)
+    assert worker.exitcode == (-number if TELLS else None)
 
 
 def test_joining_is_bounded(sleeper: subprocess.Popen[bytes]) -> None:

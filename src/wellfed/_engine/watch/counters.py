@@ -46,6 +46,7 @@ class Counters:
         """
         # Not get_ident(), which is given to another thread once this one has ended.
         self.thread = threading.get_native_id()
+        self._give_back = os.close  # at hand also when the interpreter ends
         self._schedstat = _open("/proc/thread-self/schedstat")
         self._io = _open("/proc/self/io" if whole_process_io else "/proc/thread-self/io")
 
@@ -84,8 +85,11 @@ class Counters:
 
     def close(self) -> None:
         """Give the descriptors back. Harmless when called twice."""
-        self._schedstat = _closed(self._schedstat)
-        self._io = _closed(self._io)
+        for name in ("_schedstat", "_io"):
+            descriptor = getattr(self, name)
+            setattr(self, name, None)
+            if descriptor is not None:
+                self._give_back(descriptor)
 
 
 def _open(path: str) -> int | None:

@@ -79,7 +79,7 @@ class Fetch:
     )
 
     def __init__(
-        self, fetcher: Any, looking: Looking, clock: Callable[[], int], *, closely: bool
+        self, fetcher: Any, looking: Looking | None, clock: Callable[[], int], *, closely: bool
     ) -> None:
         self.closely = closely
         self.looked_ns = 0
@@ -119,18 +119,18 @@ class Fetch:
     def _timed_collate(self, samples: Any) -> Any:
         if self._fetcher.auto_collation and type(samples) is list:
             self.counted = len(samples)
-        if self._looking.on:
-            self._look(samples)
+        if self._looking is not None and self._looking.on:
+            self._look(self._looking, samples)
         began, cpu = self._clock(), time.thread_time_ns()
         batch = self._collate(samples)
         self.collate_ns = self._clock() - began
         self.collate_cpu_ns = time.thread_time_ns() - cpu
         return batch
 
-    def _look(self, samples: Any) -> None:
+    def _look(self, looking: Looking, samples: Any) -> None:
         began = self._clock()
         with contextlib.suppress(Exception):  # what cannot be looked at is not seen
-            self._looking.saw(samples)
+            looking.saw(samples)
         self.looked_ns = self._clock() - began
 
     @property

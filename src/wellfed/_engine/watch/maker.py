@@ -10,7 +10,8 @@ Guarantees
 - no random number is drawn and no generator state is written;
 - a failure of the watching itself leaves the batch alone: it ends the notes, with one warning;
 - one batch costs about 30 µs, and 1 µs a sample where each one is timed; that is noted as
-  `watch_ns`, but for the stand-ins' own share of it, which cannot be told from the fetch.
+  `watch_ns`, but for the stand-ins' own share of it, which cannot be told from the fetch;
+- a sparing maker lets most quick batches go unwatched: it takes a part in 200 of the time at most.
 """
 
 import logging
@@ -59,6 +60,14 @@ CHEAP_NS = 1_000_000
 CLOSELY_EVERY = 5
 MEAN_OVER = 16
 
+# What a sparing maker spends of the time that making takes: the step in the trainer's process is
+# to be slowed down by less than half a per cent.
+SPARED = 200
+# More than that is the first time's: descriptors are opened, modules loaded.
+MOST_WATCH_NS = 200_000
+# A stand-in around one sample takes so long: two looks at the clock and two calls.
+STAND_IN_NS = 1_000
+
 
 class Maker:
     """Notes what making each batch took. One for each worker process or in-process loader."""
@@ -68,8 +77,22 @@ class Maker:
         worker: int,
         opened: OpenedFiles,
         clock: Callable[[], int] = time.perf_counter_ns,
+        *,
+        sparing: bool = False,
+        seeded: bool = False,
         looking: Looking | None = None,
     ) -> None:
+        """Prepare; nothing is opened before the first fetch.
+
+        Args:
+            worker: number of the worker; -1 in the trainer's process.
+            opened: which files are opened meanwhile.
+            clock: monotonic nanoseconds, the same in every process.
+            sparing: note only as many batches as the time that making takes allows for, and do not
+                look at the random generators, which costs most.
+            seeded: the engine seeds each sample, so that draws cannot be told from that.
+            looking: decides about closer looks at batches; None: there are none.
+        """
         self.worker = worker
         self.clock = clock
         self.begun_ns = clock()
@@ -81,7 +104,7 @@ class Maker:
         """Files newly seen opened during that fetch."""
         self.look: Look | None = None
         """What a closer look at that batch showed, where there was one."""
-        self.looking = looking or Looking(worker)
+        self.looking = looking
         self._batches = 0
         self._opened = opened
         self._paths_sent = 0
@@ -91,6 +114,10 @@ class Maker:
         self._taken_ns = -1
         self._idle_ns = 0
         self._off = False
+        self._sparing = sparing
+        self.seeded = seeded
+        self._spent_ns = 0
+        self._made_ns = 0
 
     def took(self, taken_ns: int, idle_ns: int) -> None:
         """The worker took a request from its queue after waiting `idle_ns` for it."""
@@ -98,8 +125,13 @@ class Maker:
         self._idle_ns = idle_ns
 
     def fetch(self, original: Callable[[Any, Any], Any], fetcher: Any, index: Any) -> Any:
-        """Run torch's `fetch` for `index`, watched; returns the batch and sets `note`."""
+        """Run torch's `fetch` for `index`, watched; returns the batch and sets `note`.
+
+        A sparing maker leaves `note` at None where this batch is not watched.
+        """
         self.note = self.look = None
+        if self._sparing and self._spent_ns * SPARED > self._made_ns:
+            return self._unwatched(original, fetcher, index)
         fetch = self._begin(fetcher) if not self._off else None
         if fetch is None:
             return original(fetcher, index)
@@ -112,14 +144,22 @@ class Maker:
         self._end(fetch, fetched_ns, index, batch)
         return batch
 
+    def _unwatched(self, original: Callable[[Any, Any], Any], fetcher: Any, index: Any) -> Any:
+        began_ns = self.clock()
+        batch = original(fetcher, index)
+        self._made_ns += self.clock() - began_ns
+        return batch
+
     def _begin(self, fetcher: Any) -> Fetch | None:
         entered_ns = self.clock()
         fetch = None
         try:
             fetch = Fetch(fetcher, self.looking, self.clock, closely=self._closely())
             fetch.entered_ns = entered_ns
-            self.looking.begin(fetch.dataset)
-            if self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0:
+            if self.looking is not None:
+                self.looking.begin(fetch.dataset)
+            look = self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0
+            if look and not self.seeded and not self._sparing:
                 fetch.states = states()
             fetch.put_in()
             fetch.before = self._counters_here().read(files=fetch.closely)
@@ -137,21 +177,28 @@ class Maker:
             samples = fetch.samples(index, batch)
             note = self._write(fetch, after, fetch_ns, samples)
             self._mean_ns += (fetch_ns - self._mean_ns) / min(self._batches + 1, MEAN_OVER)
-            self.paths = []
-            if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
-                note[TENSORS], note[PAYLOAD], note[OBJECTS] = look(batch)
-                note[THREADS], note[ALLOWED], note[CORE] = threads(), allowed_cpus(), cpu_core()
-                self.paths = self._opened.new_since(self._paths_sent)
-                self._paths_sent += len(self.paths)
+            self.describe(note, batch)
             if fetch.states is not None:
                 note[DREW] = drew(fetch.states, states())
-            self.look = self.looking.end(fetch.dataset, samples)
-            self._batches += 1
+            if self.looking is not None:
+                self.look = self.looking.end(fetch.dataset, samples)
             watched_ns = self.clock() - fetched_ns + fetch.looked_ns
             note[WATCH] = watched_ns + fetch.began_ns - fetch.entered_ns
+            self._spent_ns += min(note[WATCH], MOST_WATCH_NS) + STAND_IN_NS * len(fetch.took_ns)
+            self._made_ns += fetch_ns
             self.note = note
         except Exception:
             self._fail(fetch)
+
+    def describe(self, note: Note, batch: Any) -> None:
+        """What is in the batch, and where its maker runs: at first, and then now and again."""
+        self.paths = []
+        if self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0:
+            note[TENSORS], note[PAYLOAD], note[OBJECTS] = look(batch)
+            note[THREADS], note[ALLOWED], note[CORE] = threads(), allowed_cpus(), cpu_core()
+            self.paths = self._opened.new_since(self._paths_sent)
+            self._paths_sent += len(self.paths)
+        self._batches += 1
 
     def _closely(self) -> bool:
         # By the mean, not by the last batch: whether one is watched must not depend on it.

@@ -24,6 +24,7 @@ from torch.utils.data._utils.worker import _ResumeIteration
 from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
 
 from wellfed._engine.watch import frames
+from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
 from wellfed._engine.watch.opened_files import OpenedFiles
@@ -228,7 +229,7 @@ class _Inbox:
         request = self._queue.get(*args, **kwargs)
         now = self._maker.clock()
         self._maker.took(now, now - self._idle_since_ns)
-        if isinstance(request, _ResumeIteration):
+        if isinstance(request, _ResumeIteration) and self._maker.looking is not None:
             self._maker.looking.resumed()
         return request
 
@@ -299,7 +300,8 @@ def _run(loop: Callable[..., None], args: tuple[Any, ...]) -> None:
     names = loop.__code__.co_varnames[: loop.__code__.co_argcount]
     try:
         given = dict(zip(names, args, strict=True))
-        maker = Maker(given["worker_id"], opened_files)
+        number = given["worker_id"]
+        maker = Maker(number, opened_files, looking=Looking(number))
         given["index_queue"] = inbox = _Inbox(given["index_queue"], maker)
         given["data_queue"] = _Outbox(given["data_queue"], maker, inbox)
         for kind in FETCHERS:

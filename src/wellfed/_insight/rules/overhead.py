@@ -6,6 +6,7 @@ from wellfed._insight.rules.say import of_gain, other_streams, samples_s, use_no
 from wellfed._insight.rules.transport import MANY_BYTES, many_parts, moving_s
 from wellfed._insight.supply import (
     best_workers,
+    by_rows,
     computes,
     lost_share,
     stage_s,
@@ -65,6 +66,8 @@ def per_item_overhead(case: Case) -> Finding | None:
     """WF402: no workers, and each item's Python costs more than its data; workers cost more."""
     if case.plan.workers or not waits(case) or not computes(case) or not _tiny_samples(case):
         return None
+    if by_rows(case):
+        return None
     best = best_workers(case)
     if best is not None and best.gain.low > 1.05 and not case.workload.in_memory:
         return None
@@ -115,14 +118,16 @@ def per_item_overhead(case: Case) -> Finding | None:
 def per_batch_overhead(case: Case) -> Finding | None:
     """WF403: batches so small that what each costs, whatever is in it, is most of the time."""
     stats = case.stats
-    samples = stats.samples_per_batch
+    samples = stats.samples_per_batch or (case.workload.batch_size if by_rows(case) else None)
     if samples is None or not waits(case) or not computes(case):
         return None
     if not _dominated_by_batches(case, samples) or (stats.payload_bytes or 0) >= MANY_BYTES:
         return None
     fixed_s = moving_s(case) if case.plan.workers else stage_s(case, "collate") + _rest_s(case)
-    if fixed_s < samples_s(case) or many_parts(case):
+    if not by_rows(case) and (fixed_s < samples_s(case) or many_parts(case)):
         return None
+    if by_rows(case):
+        fixed_s = stage_s(case, "fetch")
     factor = int(max(4, 64 // max(1, samples)))
     # With batches `factor` times as large, the fixed cost is paid once in `factor` samples.
     saved = of_gain(case, fixed_s * (1 - 1 / factor))
@@ -130,8 +135,8 @@ def per_batch_overhead(case: Case) -> Finding | None:
         code="WF403",
         name="per_batch_overhead",
         sentence=(
-            f"A batch of {samples:.0f} costs {duration(fixed_s)} whatever is in it, and "
-            f"{duration(samples_s(case))} for its samples."
+            f"A batch of {samples:.0f} costs {duration(fixed_s)} whatever is in it"
+            + ("." if by_rows(case) else f", and {duration(samples_s(case))} for its samples.")
         ),
         evidence=(
             waiting(case),

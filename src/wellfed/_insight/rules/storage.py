@@ -19,6 +19,9 @@ __all__ = ["latency_bound", "storage_bound"]
 # and then reads less.
 READING_BYTES_PER_S = 1e6
 
+OUR_LOADER = "wellfed._loader.DataLoader"
+"""As `Trace.loader` names it."""
+
 
 def latency_bound(case: Case) -> Finding | None:
     """WF301: makers sit blocked, and neither CPU nor a local disk is busy: round trips."""
@@ -46,6 +49,7 @@ def latency_bound(case: Case) -> Finding | None:
         ),
         cost_share=lost_share(case),
         remedies=(
+            *_threads(case),
             *more_workers(case, "blocked workers need no core: many more than cores are right"),
             Remedy(
                 change="def __getitems__(self, indices): fetch them concurrently, e.g. by threads",
@@ -93,6 +97,20 @@ def storage_bound(case: Case) -> Finding | None:
                 change="keep the dataset on a faster local disk, or small enough for memory",
                 why="what the page cache holds is not read again",
             ),
+        ),
+    )
+
+
+def _threads(case: Case) -> tuple[Remedy, ...]:
+    """Consent to threads, where our own loader is asked and has none yet."""
+    if case.trace.loader != OUR_LOADER or case.plan.threads or case.workload.style != "map":
+        return ()
+    return (
+        Remedy(
+            change='num_workers="auto", thread_safe=True',
+            why="each worker then waits for many samples at once, in threads; it is your word that "
+            "the dataset allows that",
+            reproducibility="the same order; random draws depend on the position in the epoch",
         ),
     )
 

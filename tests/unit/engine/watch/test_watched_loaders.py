@@ -216,7 +216,7 @@ def test_an_iterator_that_could_not_be_made_is_forgotten(watch: Watch) -> None:
     with pytest.raises((AttributeError, pickle.PicklingError)):
         iter(DataLoader(Local(length=4), num_workers=1, multiprocessing_context="spawn"))
 
-    assert watch._building.one is None
+    assert watch._torchs.building is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from wellfed._attach import ranks
 from wellfed._insight.diagnose import diagnose
 from wellfed._insight.enough import enough
 from wellfed._insight.stats import summarise
@@ -21,7 +20,7 @@ from wellfed.records import Gauge, Machine, Report, Trace, Workload
 if TYPE_CHECKING:
     from wellfed._engine.watch.recorder import Recorder
 
-__all__ = ["is_enough", "judge", "survey", "with_ranks"]
+__all__ = ["is_enough", "judge", "report_of", "survey"]
 
 
 def is_enough(trace: Trace) -> bool:
@@ -30,17 +29,16 @@ def is_enough(trace: Trace) -> bool:
     return stats is not None and enough(stats)
 
 
-def with_ranks(trace: Trace, rank: int, world: int) -> Trace:
-    """The trace with its place among the ranks of the run."""
-    local_world = ranks.local_world(os.environ, world)
-    return msgspec.structs.replace(trace, rank=rank, world=world, local_world=local_world)
-
-
 def survey(recorder: "Recorder") -> Workload:
-    """The workload with what the file system and a short trial say about it."""
+    """The workload with what the file system and a short trial say about it.
+
+    The trial is of torch's loader without workers: the engine reads tensors in memory by rows
+    anyhow, in the trainer's process.
+    """
     from wellfed._engine.measure import time_inline
 
-    inline, rows = time_inline(recorder.in_memory_job)
+    torchs = recorder.plan.backend == "torch"
+    inline, rows = time_inline(recorder.in_memory_job if torchs else None)
     return msgspec.structs.replace(
         recorder.workload,
         sources=survey_sources(recorder.paths),
@@ -52,9 +50,9 @@ def survey(recorder: "Recorder") -> Workload:
 def judge(
     trace: Trace,
     workload: Workload,
-    machine: Machine | None,
-    gauges: tuple[Gauge, ...],
-    command: list[str] | None,
+    machine: Machine | None = None,
+    gauges: tuple[Gauge, ...] = (),
+    command: list[str] | None = None,
 ) -> Report:
     """Everything in one value, with the verdict on it.
 
@@ -66,7 +64,7 @@ def judge(
         command: what would run it again.
     """
     trace = msgspec.structs.replace(trace, gauges=gauges)
-    machine = _with_torch(machine or survey_machine())
+    machine = _with_torch(machine) if machine is not None else survey_machine()
     # The same evidence gives the same verdict: the generator is seeded.
     stats, ledger, verdict = diagnose(machine, workload, trace, np.random.default_rng(0))
     return Report(
@@ -81,6 +79,23 @@ def judge(
         verdict=verdict,
         unread=(*machine.unread(), *_silent(gauges), *trace.failures),
     )
+
+
+def report_of(recorder: "Recorder") -> Report:
+    """The report on what a loader of the engine has kept of itself.
+
+    Args:
+        recorder: of a loader that has delivered a batch.
+    """
+    now_ns = time.perf_counter_ns()
+    zero_ns = recorder.first_ns
+    trace = recorder.trace(
+        zero_ns,
+        now_ns,
+        began_unix_s=time.time() - (now_ns - zero_ns) / 1e9,
+        pid=os.getpid(),
+    )
+    return judge(trace, survey(recorder))
 
 
 def _with_torch(machine: Machine) -> Machine:

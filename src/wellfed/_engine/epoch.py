@@ -1,0 +1,92 @@
+"""One epoch as the trainer asks for it: its indices, and the tasks that they become."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from wellfed._engine.flow import Flow, Send
+from wellfed._engine.interrupts import Calm
+from wellfed._engine.positions import samples_in
+from wellfed._engine.wire import Task
+
+__all__ = ["Epoch"]
+
+
+class Epoch:
+    """What was read from the sampler and is not delivered yet."""
+
+    def __init__(self, number: int, indices: Iterator[Any], flow: Flow, calm: Calm) -> None:
+        """Nothing is read yet.
+
+        Args:
+            number: which epoch of the iterator it is.
+            indices: what torch's fetcher takes, one for each batch.
+            flow: which batch is made where.
+            calm: opened while the sampler runs, which is the user's code.
+        """
+        self.number = number
+        self.flow = flow
+        self._indices = indices
+        self._calm = calm
+        self._position = 0
+        self._asked: dict[int, tuple[int, Any]] = {}
+        """Position in the epoch and index, of each batch."""
+
+    def read(self) -> None:
+        """Read one more index, which is the next batch's."""
+        try:
+            with self._calm.opened:
+                index = next(self._indices)
+        except StopIteration:
+            self.flow.no_more()
+            return
+        except Exception:
+            # It is asked again while batches are left, as in torch, but not for its own sake.
+            self.flow.no_more()
+            raise
+        number = self.flow.add()
+        if number is not None:
+            self._asked[number] = self._position, index
+            self._position += samples_in(index)
+
+    @property
+    def first(self) -> Any:
+        """The index of the first batch; None once that is delivered, or where there is none."""
+        return self._asked.get(0, (0, None))[1]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no batch was delivered."""
+        return list(self._asked) == list(range(len(self._asked)))
+
+    def task(self, send: Send) -> Task:
+        """What a worker is told of this part of a batch."""
+        position, index = self.share(send.number, send.part, send.parts)
+        return Task(
+            epoch=self.number,
+            number=send.number,
+            home=send.home,
+            part=send.part,
+            parts=send.parts,
+            moved=send.anywhere,
+            trial=send.trial,
+            position=position,
+            index=index,
+        )
+
+    def share(self, number: int, part: int, parts: int) -> tuple[int, Any]:
+        """Where in the epoch a part of a batch begins, and its share of the indices."""
+        position, index = self._asked[number]
+        if parts == 1:
+            return position, index
+        share = -(-len(index) // parts)
+        return position + part * share, index[part * share : (part + 1) * share]
+
+    def delivered(self, number: int) -> None:
+        """A batch is handed over."""
+        del self._asked[number]
+
+    def again(self, flow: Flow) -> None:
+        """All that was read is asked for anew."""
+        self.flow = flow
+        for _ in self._asked:
+            flow.add()
