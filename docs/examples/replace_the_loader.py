@@ -39,6 +39,13 @@ loader = DataLoader(remote, batch_size=16, num_workers="auto", thread_safe=True)
 
 assert len(list(loader)) == 4
 
+# --8<-- [start:device]
+device = torch.accelerator.current_accelerator(check_available=True)
+loader = DataLoader(dataset, batch_size=32, num_workers=2, device=device)
+# --8<-- [end:device]
+
+assert len(list(loader)) == 8
+
 # --8<-- [start:plan]
 from wellfed.records import Plan
 

@@ -28,6 +28,7 @@ ABSTAINED = 3
 SLOWER = 4
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
+DEEP_S = 60.0  # for all experiments together
 
 app = typer.Typer(
     help="Find out why training waits for data.",
@@ -87,6 +88,10 @@ def diagnose(
         int | None, typer.Option(min=1, help="Watch so many batches, within --seconds.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Let the script run to its end.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Then confirm the verdict by experiments on its loader."),
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
     ] = None,
@@ -102,9 +107,9 @@ def diagnose(
 
     limits = Limits(seconds=seconds, steps=steps, full=full)
     if _speaks():
-        _announce([target, *args], limits)
+        _announce([target, *args], limits, deep=deep)
     progress = Progress() if _speaks() else None
-    observation = Observation(limits, progress=progress, tell=_tell)
+    observation = Observation(limits, progress=progress, tell=_tell, keep_loaders=deep)
     ended = Ended()
     try:
         with observation:
@@ -113,7 +118,8 @@ def diagnose(
         _tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    raise typer.Exit(_show(observation, _again(limits, module, command or []), files, ended))
+    again = _again(limits, module, command or [], deep=deep)
+    raise typer.Exit(_show(observation, again, files, ended, deep=deep))
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
@@ -144,30 +150,44 @@ def _target(
     return words[0], words[1:]
 
 
-def _announce(words: list[str], limits: "Limits") -> None:
+def _announce(words: list[str], limits: "Limits", *, deep: bool) -> None:
     """Say that the script really runs, and how it will end."""
     end = f"it will be stopped after at most {limits.seconds:g} s"
     if limits.steps is not None:
         end += f" or {limits.steps} batches"
     if limits.full:
         end = "it will run to its end"
+    if deep:
+        end += f", and experiments on a copy of its loader follow, for at most {DEEP_S:g} s"
     _tell(f"wellfed: running {' '.join(words)} for real (it trains, logs and saves); {end}.")
 
 
-def _again(limits: "Limits", module: str | None, script: list[str]) -> list[str]:
+def _again(
+    limits: "Limits", module: str | None, script: list[str], *, deep: bool = False
+) -> list[str]:
     """The command that would watch the same again; the report proposes a longer one by it."""
     options = [] if limits.seconds == SECONDS else ["--seconds", f"{limits.seconds:g}"]
     options += [] if limits.steps is None else ["--steps", str(limits.steps)]
     options += ["--full"] if limits.full else []
+    options += ["--deep"] if deep else []
     options += [] if module is None else ["-m", module]
     return ["wellfed", "diagnose", *options, *script]
 
 
-def _show(observation: "Observation", command: list[str], files: Files, ended: "Ended") -> int:
+def _show(
+    observation: "Observation",
+    command: list[str],
+    files: Files,
+    ended: "Ended",
+    *,
+    deep: bool,
+) -> int:
     """Print the card of what was seen, and say what to exit with."""
     failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
         report = observation.diagnose(command)
+        if deep and not failed and _speaks():
+            report = observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
     except NoVerdict:
         if failed:
             return _own_failure(ended)
@@ -184,6 +204,19 @@ def _show(observation: "Observation", command: list[str], files: Files, ended: "
         _tell("wellfed: the script raised this while it was being stopped.")
     # A launcher kills all ranks when one of them fails: only the one that speaks may abstain.
     return ABSTAINED if report.verdict.abstains and _speaks() else 0
+
+
+def _confirm(observation: "Observation", report: "Report") -> "Report":
+    """The report after experiments; after Ctrl-C, as it was."""
+    try:
+        return observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
+    except KeyboardInterrupt:
+        _tell("wellfed: experiments interrupted; this is what watching showed.")
+        return report
+
+
+def _tell_experiment(text: str) -> None:
+    _tell(f"wellfed: {text}.")
 
 
 def _own_failure(ended: "Ended") -> int:

@@ -4,12 +4,14 @@ It composes and decides nothing: what is loaded is read from torch's attributes,
 looked up, and the iterator does the rest.
 """
 
+import functools
 import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import torch
 from msgspec.structs import replace
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import Dataset, IterableDataset, Sampler
@@ -17,6 +19,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine.auto import Auto
 from wellfed._engine.auto_workers import AutoWorkers
+from wellfed._engine.device import checked_device, destination
 from wellfed._engine.inline import Inline
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.processes import Processes
@@ -55,15 +58,20 @@ class DataLoader(TorchDataLoader[T]):
         plan: how batches are made, by hand: a `wellfed.records.Plan`. By default it follows from
             `num_workers` and `prefetch_factor`.
         thread_safe: your consent that samples may be fetched by several threads at once.
+        device: where batches are wanted, such as "cuda" or "cuda:1": what `pin_memory=True` would
+            pin arrives there, copied while you step, and ready for your current stream. None or
+            "cpu": where it is made.
 
     Raises:
         ValueError: as torch's DataLoader does.
-        UsageError: the plan cannot serve this loader; the message says why.
+        UsageError: the plan cannot serve this loader, or there is no such device; the message
+            says why.
     """
 
     plan: Plan | None
     thread_safe: bool
     _recorder: Recorder | None = None
+    device: str | torch.device | None
 
     def __init__(
         self,
@@ -87,11 +95,14 @@ class DataLoader(TorchDataLoader[T]):
         in_order: bool = True,
         plan: Plan | None = None,
         thread_safe: bool = False,
+        device: str | torch.device | None = None,
     ) -> None:
+        checked_device(device)
         if isinstance(num_workers, str):
             num_workers = _auto_workers(num_workers, dataset)
         self.plan = plan
         self.thread_safe = thread_safe
+        self.device = device
         super().__init__(
             dataset,
             batch_size,
@@ -159,16 +170,20 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
         recorder: keeps what each batch took.
 
     Raises:
-        UsageError: the loader has a plan that cannot serve it.
+        UsageError: the loader has a plan or a device that cannot serve it.
     """
-    # A class of somebody else may have a `plan` of its own.
-    asked = getattr(loader, "plan", None) if isinstance(loader, DataLoader) else None
+    # A class of somebody else may have a `plan` of its own, or a `device`.
+    ours = isinstance(loader, DataLoader)
+    asked = getattr(loader, "plan", None) if ours else None
+    device = getattr(loader, "device", None) if ours else None
     reason = why_stock(loader)
     if reason is None and asked is not None and asked.backend == "torch":
         reason = "The plan asks for torch's own iterator."
     if reason is not None:
+        _refuse_device(device, reason)
         _say_once(loader, reason)
         return None
+    checked_device(device)  # it may have been another machine's
     if loader.num_workers:
         loader.check_worker_number_rationality()
     job = read_job(loader)
@@ -179,14 +194,25 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
             continue
         refusal = backend.refuses(job, plan)
         if refusal is None:
-            return EngineIterator(loader, backend, plan, recorder)
+            copy_to = functools.partial(destination, device, loader.pin_memory)
+            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to)
         refusals.append(refusal)
     if asked is None:
+        _refuse_device(device, " ".join(refusals))
         return None
     raise UsageError(
         f"the plan cannot serve this loader: backend={asked.backend!r}, workers={asked.workers}. "
         f"{' '.join(refusals)} Leave plan=None, or change it."
     )
+
+
+def _refuse_device(device: Any, reason: str) -> None:
+    """Batches of torch's own iterator are not copied to a device."""
+    if checked_device(device) is not None:
+        raise UsageError(
+            f"device={str(device)!r} needs the engine, and torch's own iterator must serve this "
+            f"loader. {reason} Leave device=None and move batches yourself."
+        )
 
 
 def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:

@@ -63,6 +63,7 @@ class Observation:
         orders: children.Orders | None = None,
         stops: Stops = Stops.WITH_RANKS,
         tell: Callable[[str], None] | None = None,
+        keep_loaders: bool = False,
     ) -> None:
         """Prepare; nothing is touched until the `with` block is entered.
 
@@ -72,6 +73,7 @@ class Observation:
             orders: what the parent told, in a watched child; None in the process of the user.
             stops: in whose company the code inside may be ended.
             tell: shown a line where it cannot be ended.
+            keep_loaders: whether the loaders seen are kept alive for `confirm`.
         """
         self.ended_because = "finished"
         self._limits = limits
@@ -79,6 +81,8 @@ class Observation:
         self._orders = orders
         self._stops = stops
         self._tell = tell
+        self._keep_loaders = keep_loaders
+        self._loader: Any = None
         self._folder = ""
         self._watch: Watch | None = None
         self._machine: Machine | None = None
@@ -144,7 +148,11 @@ class Observation:
     def _install(self) -> None:
         from wellfed._engine.watch.loaders import Watch
 
-        self._watch = Watch(before_next=self._before_next, before_start=self._before_start)
+        self._watch = Watch(
+            before_next=self._before_next,
+            before_start=self._before_start,
+            keep_loaders=self._keep_loaders,
+        )
         self._watch.install()
 
     @property
@@ -234,6 +242,7 @@ class Observation:
         from wellfed._judging import survey
 
         assert self._watch is not None
+        self._loader = matters.loader() if self._keep_loaders else None
         others = [one for one in self._watch.recorders.values() if one is not matters]
         trace = matters.trace(
             self._zero_ns,
@@ -268,6 +277,30 @@ class Observation:
         from wellfed._judging import judge
 
         return judge(*self._seen, self._machine, self._gauges, command)
+
+    def confirm(
+        self,
+        report: Report,
+        *,
+        step: Callable[[Any], object] | None = None,
+        budget_s: float,
+        ended: bool = False,
+        tell: Callable[[str], None] | None = None,
+    ) -> Report:
+        """Put the judgement to the test by experiments on a copy of the loader that matters.
+
+        Args:
+            report: from `diagnose`, of an observation that keeps its loaders.
+            step: the training step, where the user handed it over; else the run's are replayed.
+            budget_s: seconds that the experiments may take.
+            ended: whether the watched program is over: samples may then be read in this process
+                where the loader had workers, which may change what its dataset keeps count of.
+            tell: shown what is going on, a line at a time.
+        """
+        from wellfed._attach.experimenting import experiment
+
+        loader, self._loader = self._loader, None
+        return experiment(report, loader, step=step, budget_s=budget_s, ended=ended, tell=tell)
 
     def _nothing_seen(self) -> str:
         if self._watch is None:

@@ -1,13 +1,25 @@
-"""What came from the workers: where a batch lies, and what was told of its making."""
+"""What came from the workers: where a batch lies, what was told of its making, and the batch."""
 
 import time
 from typing import Any
 
+from wellfed._engine.crew import Crew
+from wellfed._engine.epoch import Epoch
+from wellfed._engine.flow import Deliver
+from wellfed._engine.joining import Unfit, joined
 from wellfed._engine.leases import Shelf
-from wellfed._engine.parcel import Parcel
-from wellfed._engine.wire import Record
+from wellfed._engine.parcel import Parcel, unpack
+from wellfed._engine.positions import samples_in
+from wellfed._engine.taking import Taken
+from wellfed._engine.watch.letters import Delivery
+from wellfed._engine.wire import Kind, Record
+from wellfed.job import Job
 
-__all__ = ["Came", "left_s", "parcel_of", "told_of"]
+__all__ = ["Came", "Unpacker", "parcel_of", "told_of"]
+
+# Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
+# least so many; beyond that each is copied out of its slab, so that workers never lack one.
+LEAST_KEPT_BYTES = 64 << 20
 
 Came = tuple[int, Record, int]
 """A record, after the number of its process, and with when it was read."""
@@ -36,15 +48,57 @@ def told_of(process: int, record: Record, shelf: Shelf, samples: int) -> Any:
     return process, *times, samples
 
 
-def left_s(deadline: float | None, timeout_s: float) -> float | None:
-    """How long to wait still; None: for ever.
+class Unpacker:
+    """Makes batches of what came."""
 
-    Raises:
-        RuntimeError: no longer, in torch's words.
-    """
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise RuntimeError(f"DataLoader timed out after {timeout_s} seconds")
-    return left
+    def __init__(self, job: Job, crew: Crew) -> None:
+        """Nothing has come yet.
+
+        Args:
+            job: what is loaded.
+            crew: who makes it.
+        """
+        self._job = job
+        self._crew = crew
+        self._largest_bytes = 0
+
+    def taken(self, batch: Deliver, epoch: Epoch, held: int) -> Taken:
+        """The batch, or what is raised in its place.
+
+        Args:
+            batch: its parts, as they came.
+            epoch: in which it was asked for.
+            held: batches that had come before it, and waited for it.
+
+        Raises:
+            Unfit: its parts cannot be joined.
+        """
+        began_ns = time.perf_counter_ns()
+        told = tuple(self._told(epoch, process, record) for process, record, _ in batch.parts)
+        value, failure, raised = None, b"", None
+        _, first, _ = batch.parts[0]
+        try:
+            parts = [self._unpacked(one, record, epoch.flow.most) for one, record, _ in batch.parts]
+            value = joined(parts) if len(parts) > 1 else parts[0]
+            failure = first.body if first.kind == Kind.RAISED else b""
+        except Unfit:
+            raise
+        except Exception as error:  # of the user's own classes, when they are unpickled
+            raised = error
+        arrived_ns = max(arrived_ns for _, _, arrived_ns in batch.parts)
+        delivery = Delivery(told, arrived_ns, time.perf_counter_ns() - began_ns, held)
+        return Taken(value, failure, raised, delivery)
+
+    def _told(self, epoch: Epoch, process: int, record: Record) -> Any:
+        samples = -1
+        if self._job.batched and not self._job.iterable and not record.letter:
+            samples = samples_in(epoch.share(record.number, record.part, record.parts)[1])
+        return told_of(process, record, self._crew.shelf(process), samples)
+
+    def _unpacked(self, process: int, record: Record, most: int) -> Any:
+        if record.kind != Kind.BATCH:
+            return None
+        shelf = self._crew.shelf(process)
+        self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
+        kept = max(LEAST_KEPT_BYTES, self._largest_bytes * most)
+        return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)

@@ -5,14 +5,13 @@
 Random draws depend on the position in the epoch (see `positions`), so the choice changes no batch.
 """
 
-import time
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from wellfed._engine.arrivals import left_s, parcel_of
+from wellfed._engine.arrivals import parcel_of
 from wellfed._engine.away import standing_reason
 from wellfed._engine.crew import Crew
 from wellfed._engine.inline import Inline
@@ -20,6 +19,7 @@ from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
 from wellfed._engine.processes import Processes, ProcessStream
 from wellfed._engine.rows import rows_of
+from wellfed._engine.taking import deadline_after, left_s
 from wellfed._engine.wire import Kind, Record, Task
 from wellfed.job import Job
 from wellfed.records import Plan
@@ -118,7 +118,7 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
     crew.add((0,))
     crew.send(Task(0, 0, 0, 0, 1, True, False, 0, some), 0)
     came: list[tuple[int, Record]] = []
-    deadline = time.monotonic() + job.timeout_s if job.timeout_s else None
+    deadline = deadline_after(job.timeout_s)
     while not came:
         came = crew.read(crew.poll(left_s(deadline, job.timeout_s)))
     process, record = came[0]

@@ -39,6 +39,7 @@ __all__ = [
     "UNFIT",
     "Asked",
     "Trial",
+    "generators_in",
     "standing_reason",
     "why",
 ]
@@ -104,6 +105,11 @@ def _modules_hold_generators() -> bool:
         if name.partition(".")[0] not in _WITHOUT_GENERATORS
         for held in list(getattr(module, "__dict__", {}).values())
     )
+
+
+def generators_in(root: Any) -> list[Any]:
+    """Random generators that `root` holds, as far as they are found."""
+    return [one for one in _below(root) if _is_generator(one)]
 
 
 def _is_generator(one: Any) -> bool:

@@ -250,7 +250,8 @@ class Crew:
 
     def close(self) -> None:
         """End all processes. Harmless when called twice, or in a child that inherited them."""
-        if os.getpid() != self._pid or self._closed:
+        # In this order: after the program's end there is no `os`, and all of it is closed.
+        if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
         self._at_exit.cancel()

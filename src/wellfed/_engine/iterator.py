@@ -16,9 +16,11 @@ import torch
 from torch.utils.data import _DatasetKind
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
 from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
+from wellfed._engine.staging import staged
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.recorder import Pass, Recorder
 from wellfed._engine.worker_pids import WorkerPid
@@ -41,6 +43,7 @@ class EngineIterator(_BaseDataLoaderIter):
         recorder: Recorder | None = None,
         *,
         watched: bool = False,
+        copy_to: Callable[[], Destination | None] = lambda: None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -50,6 +53,8 @@ class EngineIterator(_BaseDataLoaderIter):
             plan: how.
             recorder: keeps what each batch took, for the loader's own report.
             watched: whether somebody observes this loader.
+            copy_to: makes what batches are copied to; None: they stay where they are made. Called
+                once workers have started, since it may touch the accelerator.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
         began_ns = self._clock()
@@ -66,6 +71,9 @@ class EngineIterator(_BaseDataLoaderIter):
         self._ended = False
         self._exit_codes: dict[int, int | None] = {}
         """Of the workers that have ended, by pid: torch's iterator shows them still."""
+        self._copied: Stream | None = None
+        """The same batches where they are wanted; the stream itself if there is no destination."""
+        self._copy_to = copy_to
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
@@ -81,17 +89,21 @@ class EngineIterator(_BaseDataLoaderIter):
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         began_ns = self._clock()
         super()._reset(loader, first_iter)
-        if self._stream is None:
+        if self._copied is None:
             self._begin()
         else:
             self._end_pass()
-            self._stream.restart(self._indices())
+            self._copied.restart(self._indices())
             self._begin_pass(began_ns)
 
     def _begin(self) -> None:
-        self._stream = self._open(self._indices())
+        self._stream = self._copied = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
         self.plan = getattr(self._stream, "plan", self.plan)
+        destination = self._copy_to()
+        if destination is not None:
+            self._copied = staged(self._stream, self._job, destination)
+        self._tells = hasattr(self._copied, "delivery")
 
     def _begin_pass(self, began_ns: int) -> None:
         """What each batch takes is kept from here on."""
@@ -117,7 +129,7 @@ class EngineIterator(_BaseDataLoaderIter):
         return bulk(self._index_sampler) or asked
 
     def _next_data(self) -> Any:
-        stream, one = self._stream, self._pass
+        stream, one = self._copied, self._pass
         if stream is None:
             raise StopIteration
         asked_ns = self._clock() if one is not None else 0
@@ -132,7 +144,8 @@ class EngineIterator(_BaseDataLoaderIter):
                 self._end_pass()
             raise
         if one is not None:
-            one.take_lightly(self.delivery, asked_ns, self._clock())
+            delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
+            one.take_lightly(delivery, asked_ns, self._clock())
         return data
 
     def __next__(self) -> Any:
@@ -182,11 +195,12 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
+        copied, self._copied = self.__dict__.get("_copied"), None
         stream, self._stream = self.__dict__.get("_stream"), None
-        if stream is None:
+        if copied is None:
             return
         began_ns = self._clock()
-        stream.close()
+        copied.close()
         self._exit_codes = getattr(stream, "exit_codes", {})
         one = self.__dict__.get("_pass")
         if one is not None:

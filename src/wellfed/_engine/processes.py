@@ -16,27 +16,22 @@ from typing import Any
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
-from wellfed._engine.arrivals import Came, left_s, parcel_of, told_of
+from wellfed._engine.arrivals import Came, Unpacker, parcel_of
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
-from wellfed._engine.failures import raise_failure
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.interrupts import Calm
-from wellfed._engine.joining import Unfit, joined
+from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
-from wellfed._engine.parcel import discard, unpack
-from wellfed._engine.positions import samples_in
+from wellfed._engine.parcel import discard
 from wellfed._engine.reading import ahead
+from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["ProcessStream", "Processes", "left_s", "parcel_of"]
-
-# Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
-# least so many; beyond that each is copied out of its slab, so that workers never lack one.
-LEAST_KEPT_BYTES = 64 << 20
+__all__ = ["ProcessStream", "Processes", "parcel_of"]
 
 
 class Processes:
@@ -96,10 +91,10 @@ class ProcessStream:
         """A death that `__next__` has not told of yet."""
         self._held = 0
         """Batches that had come while the next one was waited for."""
-        self._largest_bytes = 0
+        self._unpacker = Unpacker(job, self._crew)
         self.ended = False
         """Whether all batches of the epoch were delivered."""
-        self._in_hand: list[tuple[Record, Any]] = []
+        self._in_hand: list[Taken] = []
         """The batch that is about to be handed over; Ctrl-C may keep it here until asked again."""
         self._owes_index = False
         """Whether the next index is still to be read in return for it."""
@@ -281,34 +276,51 @@ class ProcessStream:
     def __next__(self) -> Any:
         with self._calm:
             if not self._in_hand:
-                self._await_one()
+                self._await_one(deadline_after(self._job.timeout_s))
+                self._owes_index = True
             if self._owes_index:
                 self._read_one()
-        record, value = self._in_hand.pop()
-        if record.kind == Kind.RAISED:
-            raise_failure(record.body)
-        return value
+        taken = self._in_hand.pop()
+        self.delivery = taken.delivery
+        return taken.result()
 
-    def _await_one(self) -> None:
-        timeout_s = self._job.timeout_s
-        deadline = time.monotonic() + timeout_s if timeout_s else None
+    def take(self, deadline: float | None) -> Taken:
+        """The next batch; the sampler is not asked for another before `handed_over`."""
+        with self._calm:
+            if not self._in_hand:
+                self._await_one(deadline)
+        return self._in_hand.pop()
+
+    def take_arrived(self) -> Taken | None:
+        """The same, without waiting: None if the next batch has not come."""
+        with self._calm:
+            self._refuse_the_dead()
+            while not self._in_hand and not self._advance():
+                if not self._receive(0):
+                    return None
+                self._dispatch()
+        return self._in_hand.pop()
+
+    def handed_over(self) -> None:
+        """A batch that was taken is about to be the user's: read one more index, and send it."""
+        with self._calm:
+            self._epoch.read()
+            self._dispatch()
+
+    def _await_one(self, deadline: float | None) -> None:
+        self._refuse_the_dead()
+        self._held = 0
+        while not self._advance():
+            self._held = self._flow.ready if self._job.watched else 0
+            self._receive(left_s(deadline, self._job.timeout_s))
+            self._dispatch()
+
+    def _refuse_the_dead(self) -> None:
         if self._untold is not None:
             untold, self._untold = self._untold, None
             raise untold
         if self._dead:
             raise RuntimeError(self._dead)
-        self._held = 0
-        while not self._in_hand:
-            step = Wait() if self._withheld() else self._flow.next()
-            if isinstance(step, Deliver):
-                self._take_in_hand(step)
-            elif isinstance(step, End):
-                self.ended = True
-                raise StopIteration
-            else:
-                self._held = self._flow.ready
-                self._receive(left_s(deadline, timeout_s))
-                self._dispatch()
 
     def _read_one(self) -> None:
         """Before the batch is handed over, which is lost if the sampler raises: as in torch."""
@@ -321,6 +333,20 @@ class ProcessStream:
         self._owes_index = False
         self._dispatch()
 
+    def _advance(self) -> bool:
+        """Take the next batch in hand if it has come; whether it is there."""
+        while not self._withheld():
+            step = self._flow.next()
+            if isinstance(step, End):
+                self.ended = True
+                raise StopIteration
+            if isinstance(step, Wait):
+                return False
+            if self._take_in_hand(step):
+                return True
+            self._dispatch()
+        return False
+
     def _withheld(self) -> bool:
         """Whether to hand over nothing: workers that are made anew must begin from the start."""
         if self._anew:
@@ -328,38 +354,17 @@ class ProcessStream:
         trying = self._flow.mode is Mode.TRYING and self._flow.undelivered > 0
         return trying and self.plan.workers != self._job.workers
 
-    def _take_in_hand(self, batch: Deliver) -> None:
-        began_ns = time.perf_counter_ns()
-        told = tuple(self._told(process, record) for process, record, _ in batch.parts)
-        parts = [self._unpacked(process, record) for process, record, _ in batch.parts]
+    def _take_in_hand(self, batch: Deliver) -> bool:
+        """Unpack it; False if its parts do not fit and it is made again."""
         try:
-            value = joined(parts) if len(parts) > 1 else parts[0]
+            taken = self._unpacker.taken(batch, self._epoch, self._held)
         except Unfit:
             self._fixed_because = away.why(away.UNFIT)
             self._flow.unmake(batch)
-            self._dispatch()
-            return
-        arrived_ns = max(arrived_ns for _, _, arrived_ns in batch.parts)
-        received_ns = time.perf_counter_ns() - began_ns
-        self.delivery = Delivery(told, arrived_ns, received_ns, self._held)
+            return False
+        self._in_hand.append(taken)
         self._epoch.delivered(batch.number)
-        _, record, _ = batch.parts[0]
-        self._in_hand.append((record, value))
-        self._owes_index = True
-
-    def _told(self, process: int, record: Record) -> Any:
-        counted = self._job.batched and not self._job.iterable
-        share = self._epoch.share(record.number, record.part, record.parts)
-        samples = samples_in(share[1]) if counted else -1
-        return told_of(process, record, self._crew.shelf(process), samples)
-
-    def _unpacked(self, process: int, record: Record) -> Any:
-        if record.kind != Kind.BATCH:
-            return None
-        shelf = self._crew.shelf(process)
-        self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
-        kept = max(LEAST_KEPT_BYTES, self._largest_bytes * self._flow.most)
-        return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)
+        return True
 
     def close(self) -> None:
         """End the workers. Harmless when called twice."""

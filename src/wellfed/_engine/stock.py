@@ -7,7 +7,6 @@ import multiprocessing.context
 import sys
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, IterDataPipe, MapDataPipe
 from torch.utils.data import dataloader as torch_loader
 from torch.utils.data._utils import worker as torch_worker
@@ -23,8 +22,6 @@ def why_stock(loader: Any) -> str | None:
         return f"The engine needs Linux; this is {sys.platform}."
     if isinstance(loader.dataset, (IterDataPipe, MapDataPipe)):
         return "The dataset is a DataPipe, which torch's iterator prepares itself."
-    if loader.pin_memory and torch.accelerator.is_available():
-        return "pin_memory=True on a machine with an accelerator is torch's own pinning thread's."
     context = loader.multiprocessing_context
     if context is not None and not _is_standard(context):
         return f"multiprocessing_context is a {type(context).__qualname__}, not one of Python's."

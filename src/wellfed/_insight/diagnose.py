@@ -32,7 +32,7 @@ from wellfed.records import (
 )
 from wellfed.records.amounts import gain
 
-__all__ = ["build_case", "diagnose", "judge"]
+__all__ = ["build_case", "diagnose", "headline", "judge"]
 
 # Costs within so much of the largest count as the same: the rules' order decides.
 ABOUT_THE_SAME = 0.7
@@ -86,7 +86,7 @@ def judge(case: Case) -> Verdict:
     bound = findings[0]
     return Verdict(
         name=bound.name,
-        headline=_headline(bound),
+        headline=headline(bound),
         findings=findings,
         knobs=knobs(case),
         ceiling=ceiling(case),
@@ -107,7 +107,7 @@ def find(case: Case) -> tuple[Finding, ...]:
     return (bound, *rest)
 
 
-def _headline(bound: Finding) -> str:
+def headline(bound: Finding) -> str:
     """The sentence of the finding, and what to do first."""
     best = next((one for one in bound.remedies if one.gain is not None), None)
     if best is None or best.gain is None:

@@ -23,6 +23,7 @@ __all__ = [
     "add",
     "bucket_moments_s",
     "bucket_quantiles_s",
+    "difference",
     "divide",
     "mean_estimate",
     "ratio_estimate",
@@ -118,6 +119,11 @@ def add(first: Estimate, second: Estimate) -> Estimate:
         low=value - math.hypot(first.value - first.low, second.value - second.low),
         high=value + math.hypot(first.high - first.value, second.high - second.value),
     )
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """The first less the second, both independent."""
+    return add(first, scale(second, -1.0))
 
 
 def divide(top: Estimate, bottom: Estimate) -> Estimate:

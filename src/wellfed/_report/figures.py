@@ -75,6 +75,10 @@ class Card(Record, frozen=True, kw_only=True):
     bars: tuple[Bar, ...]
     """Where the wall time went, largest first."""
     evidence: tuple[str, ...]
+    proof: tuple[Row, ...] = ()
+    """What the experiments measured; nothing if there were none."""
+    untested: tuple[Row, ...] = ()
+    """What they did not test: each reason with the names."""
     site: str
     """File and line of the loader; "" if that was not seen."""
     call: str

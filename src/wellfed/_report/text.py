@@ -63,6 +63,9 @@ def draw(card: Card, page: Page) -> str:
     if card.evidence:
         sheet.blank()
         sheet.flow("evidence", card.evidence)
+    if card.proof:
+        sheet.blank()
+        _table(sheet, "proof", card.proof)
     sheet.blank()
     _loader(sheet, card)
     for number, advice in enumerate(card.advice):
@@ -74,6 +77,11 @@ def draw(card: Card, page: Page) -> str:
     if card.also:
         sheet.blank()
         _table(sheet, "also", card.also)
+    if card.untested:
+        sheet.blank()
+        for place, row in enumerate(card.untested):
+            label = "" if place else "not tested"
+            sheet.row(label, f"{row.text}: ", (row.label, "small"))
     sheet.blank()
     _small_print(sheet, card.small_print)
     sheet.rule()

@@ -6,6 +6,7 @@ the rest is already in words, so that every renderer says the same.
 
 from wellfed._report.figures import Advice, Bar, Card, Role, Row, Split, Tone
 from wellfed._report.prose import basis, loader_call, side_effects, watch_longer
+from wellfed._report.proving import proof_rows, untested_rows
 from wellfed._report.titles import LEDGER, title
 from wellfed.records import (
     Estimate,
@@ -51,6 +52,8 @@ def view(report: Report) -> Card:
         wall_s=report.ledger.wall_s if report.ledger else 0.0,
         bars=_bars(report.ledger) if report.ledger else (),
         evidence=tuple(e.text for e in bound.evidence) if bound else (),
+        proof=proof_rows(report),
+        untested=untested_rows(report),
         site=str(report.trace.site or ""),
         call=loader_call(report),
         advice=advice,
@@ -131,7 +134,8 @@ def _advice(report: Report, bound: Finding | None) -> tuple[Advice, ...]:
 def _advise(remedy: Remedy) -> Advice:
     return Advice(
         change=remedy.change,
-        gain=_gain(remedy.gain, "measured" if remedy.measured else "predicted"),
+        gain=_gain(remedy.gain, "measured" if remedy.measured else "predicted")
+        + _also_predicted(remedy),
         side_effects=side_effects(remedy),
         why=remedy.why,
     )
@@ -141,6 +145,13 @@ def _gain(ratio: Estimate | None, how: str) -> str:
     if ratio is None:
         return ""
     return f"{amounts.gain(ratio.value)} {how}, {amounts.gain_between(ratio)}"
+
+
+def _also_predicted(remedy: Remedy) -> str:
+    """What had been predicted of a gain that was measured."""
+    if not remedy.measured or remedy.predicted is None:
+        return ""
+    return f" ({amounts.gain(remedy.predicted.value)} predicted)"
 
 
 def _not_worth(knobs: tuple[Knob, ...], advice: tuple[Advice, ...]) -> tuple[Row, ...]:

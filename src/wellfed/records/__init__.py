@@ -7,6 +7,7 @@ from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
 from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
 from wellfed.records.looks import Look
 from wellfed.records.plan import Plan
+from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial, Vetoed
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
 from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
@@ -16,10 +17,12 @@ __all__ = [
     "SCHEMA_VERSION",
     "Bound",
     "Case",
+    "Cost",
     "Epoch",
     "Estimate",
     "Evidence",
     "Fact",
+    "Failed",
     "Finding",
     "Forecast",
     "Gauge",
@@ -30,7 +33,10 @@ __all__ = [
     "LoaderSeen",
     "Look",
     "Machine",
+    "Measured",
+    "Outcome",
     "Plan",
+    "Proof",
     "Remedy",
     "Report",
     "Site",
@@ -39,7 +45,9 @@ __all__ = [
     "Stage",
     "StageStats",
     "Trace",
+    "Trial",
     "Verdict",
+    "Vetoed",
     "Workload",
     "decode",
     "encode",

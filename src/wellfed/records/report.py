@@ -2,6 +2,7 @@
 
 from wellfed.records._record import Record
 from wellfed.records.facts import Machine, Workload
+from wellfed.records.proof import Proof
 from wellfed.records.stats import Ledger, StageStats
 from wellfed.records.trace import Trace
 from wellfed.records.verdict import Verdict
@@ -25,6 +26,8 @@ class Report(Record, frozen=True, kw_only=True):
     verdict: Verdict
     unread: tuple[str, ...] = ()
     """Facts and signals that could not be read, one sentence each."""
+    proof: Proof | None = None
+    """What the confirming experiments showed; None if none were asked for."""
 
     def __str__(self) -> str:
         """The verdict in one line; `wellfed.render(report)` is the whole card."""

@@ -34,6 +34,8 @@ class Remedy(Record, frozen=True, kw_only=True):
     """New speed over old speed: 2.0 is twice as fast, 1.0 no change; None if not predictable."""
     measured: bool = False
     """True if the gain was measured here; False if it is predicted."""
+    predicted: Estimate | None = None
+    """What had been predicted, where the gain was measured since."""
     memory_bytes: int | None = None
     """Extra memory it would take, in bytes; negative frees memory; None if unknown."""
     reproducibility: str = ""

@@ -129,7 +129,8 @@ def test_the_code_of_a_page_runs_section_by_section() -> None:
     )
 
     assert re.findall(rf'--8<-- "docs/examples/{code.name}:(\w+)"', page) == sections
-    assert ran.stdout == "processes\n"
+    assert ran.stdout.startswith("processes\n")
+    assert "wellfed" in ran.stdout.removeprefix("processes\n")
     assert "The plan asks for torch's own iterator." in ran.stderr
 
 

@@ -1,11 +1,13 @@
 """The command in a report runs the same again, and the card can make it last longer."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from reports import NOISY
 
 from wellfed._attach import Limits
-from wellfed._cli import SECONDS, _again
+from wellfed._cli import SECONDS, _again, _confirm
 from wellfed._report.prose import watch_longer
 
 USUAL = Limits(seconds=SECONDS)
@@ -66,3 +68,24 @@ def test_without_a_command_a_script_is_stood_for() -> None:
     report = msgspec.structs.replace(NOISY, command=())
 
     assert watch_longer(report) == "wellfed diagnose --seconds 120 train.py"
+
+
+def test_a_deep_run_is_proposed_as_a_deep_one() -> None:
+    command = tuple(_again(Limits(seconds=9.0), None, ["train.py"], deep=True))
+
+    longer = watch_longer(msgspec.structs.replace(NOISY, command=command))
+
+    assert longer == "wellfed diagnose --seconds 120 --deep train.py"
+
+
+def test_ctrl_c_during_experiments_leaves_what_watching_showed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Interrupted:
+        def confirm(self, *_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+    observation: Any = Interrupted()
+
+    assert _confirm(observation, NOISY) is NOISY
+    assert "experiments interrupted" in capsys.readouterr().err

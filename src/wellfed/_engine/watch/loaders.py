@@ -46,6 +46,7 @@ class Watch:
         *,
         before_next: Callable[[Recorder], None] | None = None,
         before_start: Callable[[Any], None] | None = None,
+        keep_loaders: bool = False,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Prepare; nothing is watched until `install`.
@@ -54,10 +55,12 @@ class Watch:
             before_next: called when a batch is about to be asked for; may raise StopWatching.
             before_start: called with each multiprocessing process of the script that is about to
                 start, loader workers excepted.
+            keep_loaders: whether the last loader of each line is kept alive, to be used afterwards.
             clock: monotonic nanoseconds, the same in every process.
         """
         self.recorders: dict[str, Recorder] = {}
         self._before_start = before_start
+        self._keep_loaders = keep_loaders
         self._clock = clock
         self._sites = Sites()
         self._patches = Patches()
@@ -128,5 +131,6 @@ class Watch:
         if recorder is None:
             recorder = Recorder(site, loader, plan, self._clock, name=name, garbage=self._garbage)
             self.recorders[name] = recorder
-        recorder.loader = weakref.ref(loader)
+        # An iterator does not keep its loader: one that is built in the head of a loop is gone.
+        recorder.loader = (lambda: loader) if self._keep_loaders else weakref.ref(loader)
         return recorder

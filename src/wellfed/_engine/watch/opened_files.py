@@ -26,7 +26,8 @@ class OpenedFiles:
     Files opened inside C libraries (HDF5, LMDB), or by threads of the dataset's own, do not show.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_PATHS) -> None:
+        self._most = most
         self._thread = _Thread()
         self._paths: dict[str, None] = {}
         self._hooked = False
@@ -47,7 +48,7 @@ class OpenedFiles:
             sys.addaudithook(self._heard)
 
     def _heard(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and self._thread.listening and len(self._paths) < MOST_PATHS:
+        if event == "open" and self._thread.listening and len(self._paths) < self._most:
             # Anybody may raise an event of this name, and must not hear of it if it is odd.
             path, flags = args[0], args[-1]
             if isinstance(path, str) and isinstance(flags, int) and not flags & WRITES:

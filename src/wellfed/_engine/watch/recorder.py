@@ -67,7 +67,7 @@ class Recorder:
         self.site = site
         self.plan = plan
         self.kind = f"{type(loader).__module__}.{type(loader).__qualname__}"
-        self.loader = weakref.ref(loader)
+        self.loader: Callable[[], Any] = weakref.ref(loader)
         """The loader that was last iterated, of those built by this line."""
         self._workload = read_workload(loader)
         self.in_memory_job = read_job(loader) if self._workload.in_memory else None

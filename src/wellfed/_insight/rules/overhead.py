@@ -5,10 +5,12 @@ from wellfed._insight.rules.cpu import TINY_SAMPLE_S
 from wellfed._insight.rules.say import of_gain, other_streams, samples_s, use_none, waiting
 from wellfed._insight.rules.transport import MANY_BYTES, many_parts, moving_s
 from wellfed._insight.supply import (
+    MAKERS_BUSY,
     best_workers,
     by_rows,
     computes,
     lost_share,
+    makers_busy_share,
     stage_s,
     waits,
     without_workers,
@@ -130,7 +132,7 @@ def per_batch_overhead(case: Case) -> Finding | None:
         fixed_s = stage_s(case, "fetch")
     factor = int(max(4, 64 // max(1, samples)))
     # With batches `factor` times as large, the fixed cost is paid once in `factor` samples.
-    saved = of_gain(case, fixed_s * (1 - 1 / factor))
+    saved = of_gain(case, _paid_each_batch_s(case, fixed_s) * (1 - 1 / factor))
     return Finding(
         code="WF403",
         name="per_batch_overhead",
@@ -181,6 +183,16 @@ def _alone_s(case: Case) -> float:
 
 def _workers(case: Case) -> str:
     return f"{case.plan.workers} workers" if case.plan.workers > 1 else "the worker"
+
+
+def _paid_each_batch_s(case: Case, fixed_s: float) -> float:
+    """What the trainer waits for whatever is in a batch: all of it, where workers wait, too.
+
+    Handing over is more than its timed parts: each side has to be woken for the other.
+    """
+    if not case.plan.workers or makers_busy_share(case) >= MAKERS_BUSY:
+        return fixed_s
+    return max(fixed_s, case.stats.period_s.value * case.stats.wait_share.value)
 
 
 def _rest_s(case: Case) -> float:

@@ -1,0 +1,1 @@
+"""Runs with one known bottleneck: drawn, diagnosed, held against an oracle, and scored."""
