@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from wellfed._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from wellfed._api import Observation, diagnose, observe, render
+    from wellfed._api import Observation, diagnose, observe, render, tune
     from wellfed._attach.installing import Installation, install
     from wellfed._loader import DataLoader
     from wellfed.records.codec import load
@@ -19,6 +19,7 @@ __all__ = [
     "load",
     "observe",
     "render",
+    "tune",
 ]
 
 _HOME = {
@@ -30,6 +31,7 @@ _HOME = {
     "load": "wellfed.records.codec",
     "observe": "wellfed._api",
     "render": "wellfed._api",
+    "tune": "wellfed._api",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from wellfed._attach import Limits, Observation, Stops
 from wellfed.records import Report
 
-__all__ = ["Observation", "diagnose", "observe", "render"]
+__all__ = ["Observation", "diagnose", "observe", "render", "tune"]
 
 # Of this, five rounds of the ladder and four other experiments take 50 s at a period of 100 ms.
 DEEP_S = 60.0
@@ -55,6 +55,43 @@ def diagnose(
             pass
     report = seen.diagnose()
     return seen.confirm(report, step=step, budget_s=DEEP_S) if deep else report
+
+
+def tune(
+    loader: Any,
+    step: Callable[[Any], object] | None = None,
+    *,
+    budget_s: float = 60.0,
+    memory_bytes: int | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Report:
+    """Find the best settings of a loader by a few measured trials.
+
+    Trials run on copies of the loader: its iterators, samplers and generators are not drawn from,
+    and random states are put back. Only how batches are made is tried, never which.
+
+    Args:
+        loader: any DataLoader of torch.
+        step: called with each batch, as the training step would be; it runs on batches of all
+            trials, so give it a model that may be trained away. Without it batches are only
+            drained, and the answer is the fastest loader there is.
+        budget_s: seconds that the trials may take; the watching before them takes up to a fifth
+            of it more.
+        memory_bytes: what the workers of a plan may take in all; None for no limit.
+        tell: shown what is tried, a line at a time.
+
+    Returns:
+        A report with `tuning`: an answer for torch's loader, one for wellfed's, and all trials.
+
+    Raises:
+        NoVerdict: nothing can be tried on this loader; says why.
+    """
+    limits = Limits(seconds=max(1.0, budget_s / 5))
+    with Observation(limits, stops=Stops.ALONE, keep_loaders=True) as seen:
+        while _epoch(loader, step) and seen.watching:
+            pass
+    report = seen.diagnose()
+    return seen.tune(report, step=step, budget_s=budget_s, memory_bytes=memory_bytes, tell=tell)
 
 
 def _epoch(loader: Any, step: Callable[[Any], object] | None) -> int:

@@ -7,7 +7,6 @@
 otherwise the script's own code, with its own traceback, if it failed by itself
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +15,13 @@ import typer
 from typer.core import TyperCommand
 
 from wellfed._report.files import Files
+from wellfed._sizes import read_share, read_size
+from wellfed._terminal import card, color, compared, speaks, tell, width
 from wellfed.errors import NoVerdict, UsageError, WellfedError
 
 if TYPE_CHECKING:
     from wellfed._attach import Ended, Limits, Observation
-    from wellfed.records import Remedy, Report
+    from wellfed.records import Report
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ SLOWER = 4
 INTERRUPTED = 130  # what a shell says of a script that Ctrl-C ended
 SECONDS = 60.0
 DEEP_S = 60.0  # for all experiments together
+TUNE_S = 60.0  # for all trials together
 
 app = typer.Typer(
     help="Find out why training waits for data.",
@@ -37,6 +39,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_Json = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
+]
 _Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a page with pictures; opens offline.")
 ]
@@ -92,9 +97,7 @@ def diagnose(
         bool,
         typer.Option("--deep", help="Then confirm the verdict by experiments on its loader."),
     ] = False,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
-    ] = None,
+    json: _Json = None,
     html: _Html = None,
     timeline: _Timeline = None,
 ) -> None:
@@ -102,24 +105,72 @@ def diagnose(
     target, args = _target(command, module)
     files = Files(json=json, html=html, timeline=timeline)
     files.check_writable()
-    from wellfed._attach import Ended, Limits, Observation, run_script
-    from wellfed._report.live import Progress
+    from wellfed._attach import Limits
 
     limits = Limits(seconds=seconds, steps=steps, full=full)
-    if _speaks():
-        _announce([target, *args], limits, deep=deep)
-    progress = Progress() if _speaks() else None
-    observation = Observation(limits, progress=progress, tell=_tell, keep_loaders=deep)
+    then = f"experiments on a copy of its loader follow, for at most {DEEP_S:g} s" if deep else ""
+    observation, ended = _watched(target, args, module, limits, then)
+    again = _again(limits, module, command or [], deep=deep)
+    raise typer.Exit(_show(observation, again, files, ended, deep=deep))
+
+
+@app.command(cls=_Launching, context_settings=_SCRIPT)
+def tune(
+    command: _Command = None,
+    module: _Module = None,
+    budget: Annotated[
+        float, typer.Option(min=5.0, help="Seconds that all trials may take.")
+    ] = TUNE_S,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What its workers may take, e.g. 8GiB.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, help="Watch the script at most so long before.")
+    ] = 20.0,
+    json: _Json = None,
+    html: _Html = None,
+) -> None:
+    """Find the best settings of a script's DataLoader by a few measured trials."""
+    target, args = _target(command, module, verb="tune")
+    memory_bytes = None if memory is None else read_size(memory)
+    files = Files(json=json, html=html)
+    files.check_writable()
+    from wellfed._attach import Limits
+
+    then = f"trials on copies of its loader follow, for at most {budget:g} s"
+    observation, ended = _watched(target, args, module, Limits(seconds=seconds), then)
+    if ended.code and observation.ended_because != "stopped":
+        raise typer.Exit(_own_failure(ended))
+    report = observation.diagnose(["wellfed", "tune", *(command or [])])
+    if not speaks():
+        return
+    tuned = observation.tune(
+        report, budget_s=budget, memory_bytes=memory_bytes, tell=lambda text: tell(f"  {text}")
+    )
+    card(tuned)
+    files.write(tuned, tell)
+
+
+def _watched(
+    target: str, args: list[str], module: str | None, limits: "Limits", then: str
+) -> "tuple[Observation, Ended]":
+    """The script, run and watched; `then` says what is to follow with its loader, "" if nothing."""
+    from wellfed._attach import Ended, Observation, run_script
+    from wellfed._report.live import Progress
+
+    if speaks():
+        _announce([target, *args], limits, then)
+    progress = Progress() if speaks() else None
+    observation = Observation(limits, progress=progress, tell=tell, keep_loaders=bool(then))
     ended = Ended()
     try:
         with observation:
             ended = run_script(target, args, module=module is not None)
     except KeyboardInterrupt:
-        _tell("wellfed: interrupted; this is what is known so far.")
+        tell("wellfed: interrupted; this is what is known so far.")
     if not observation.at_home:  # the script forked itself, and this is the other one
         raise typer.Exit(_own_end(ended))
-    again = _again(limits, module, command or [], deep=deep)
-    raise typer.Exit(_show(observation, again, files, ended, deep=deep))
+    return observation, ended
 
 
 @app.command(cls=_Launching, context_settings=_SCRIPT)
@@ -150,16 +201,16 @@ def _target(
     return words[0], words[1:]
 
 
-def _announce(words: list[str], limits: "Limits", *, deep: bool) -> None:
-    """Say that the script really runs, and how it will end."""
+def _announce(words: list[str], limits: "Limits", then: str) -> None:
+    """Say that the script really runs, how it will end, and what follows."""
     end = f"it will be stopped after at most {limits.seconds:g} s"
     if limits.steps is not None:
         end += f" or {limits.steps} batches"
     if limits.full:
         end = "it will run to its end"
-    if deep:
-        end += f", and experiments on a copy of its loader follow, for at most {DEEP_S:g} s"
-    _tell(f"wellfed: running {' '.join(words)} for real (it trains, logs and saves); {end}.")
+    if then:
+        end += f", and {then}"
+    tell(f"wellfed: running {' '.join(words)} for real (it trains, logs and saves); {end}.")
 
 
 def _again(
@@ -186,24 +237,24 @@ def _show(
     failed = ended.code != 0 and observation.ended_because != "stopped"
     try:
         report = observation.diagnose(command)
-        if deep and not failed and _speaks():
-            report = observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
+        if deep and not failed and speaks():
+            report = _confirm(observation, report)
     except NoVerdict:
         if failed:
             return _own_failure(ended)
-        if _speaks():
+        if speaks():
             raise
         return 0
-    if _speaks():
-        _card(report)
-        files.write(report, _tell)
+    if speaks():
+        card(report)
+        files.write(report, tell)
     if failed:
         return _own_failure(ended)
     if ended.error is not None:
         _own_end(ended)
-        _tell("wellfed: the script raised this while it was being stopped.")
+        tell("wellfed: the script raised this while it was being stopped.")
     # A launcher kills all ranks when one of them fails: only the one that speaks may abstain.
-    return ABSTAINED if report.verdict.abstains and _speaks() else 0
+    return ABSTAINED if report.verdict.abstains and speaks() else 0
 
 
 def _confirm(observation: "Observation", report: "Report") -> "Report":
@@ -211,18 +262,18 @@ def _confirm(observation: "Observation", report: "Report") -> "Report":
     try:
         return observation.confirm(report, budget_s=DEEP_S, ended=True, tell=_tell_experiment)
     except KeyboardInterrupt:
-        _tell("wellfed: experiments interrupted; this is what watching showed.")
+        tell("wellfed: experiments interrupted; this is what watching showed.")
         return report
 
 
 def _tell_experiment(text: str) -> None:
-    _tell(f"wellfed: {text}.")
+    tell(f"wellfed: {text}.")
 
 
 def _own_failure(ended: "Ended") -> int:
     """The script's own traceback and exit code."""
     code = _own_end(ended)
-    _tell(f"wellfed: the script failed by itself with exit code {code}.")
+    tell(f"wellfed: the script failed by itself with exit code {code}.")
     return code
 
 
@@ -236,11 +287,6 @@ def _own_end(ended: "Ended") -> int:
         # The script may have put a hook of its own here.
         sys.excepthook(type(error), error, error.__traceback__)
     return ended.code
-
-
-def _speaks() -> bool:
-    """Whether this process is the one that prints: rank 0 of a distributed run, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @app.command()
@@ -260,9 +306,9 @@ def report(
     files.check_writable()
     opened: Report = load(file)
     if files.asked:
-        files.write(opened, _tell)
+        files.write(opened, tell)
     else:
-        _card(opened)
+        card(opened)
 
 
 @app.command()
@@ -279,30 +325,18 @@ def compare(
     from wellfed._report.compare import contrast, slower_than
     from wellfed.records import load
 
-    share = None if fail_if_slower is None else _share(fail_if_slower)
+    share = None if fail_if_slower is None else read_share(fail_if_slower)
     Files(html=html).check_writable()
     was: Report = load(before)
     now: Report = load(after)
     seen = contrast(was, now)
-    _compare(was, now, None)
-    Files(html=html).write_compared(was, now, _tell)
+    compared(was, now)
+    Files(html=html).write_compared(was, now, tell)
     if share is not None and seen.measured is None:
         raise NoVerdict("one of the runs saw too few batches to say whether the other is slower.")
     if share is not None and slower_than(seen, share):
-        _tell(f"wellfed: slower by more than {fail_if_slower}.")
+        tell(f"wellfed: slower by more than {fail_if_slower}.")
         raise typer.Exit(SLOWER)
-
-
-def _share(text: str) -> float:
-    """A share as people write it: "5%", "0.05"."""
-    number = text.strip().removesuffix("%")
-    try:
-        share = float(number) / (100 if text.strip().endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise UsageError(f"{text!r} is no share. Write, for example: --fail-if-slower 5%")
-    return share
 
 
 @app.command()
@@ -311,7 +345,7 @@ def machine() -> None:
     from wellfed._probes import survey_machine
     from wellfed._report.machine import render_machine
 
-    typer.echo(render_machine(survey_machine(), width=_width(), color=_color()), nl=False)
+    typer.echo(render_machine(survey_machine(), width=width(), color=color()), nl=False)
 
 
 @app.command()
@@ -324,35 +358,7 @@ def demo(
     """Train on real JPEG files, say why it is slow, mend it, and compare."""
     from wellfed._demo import run_demo
 
-    raise typer.Exit(run_demo(folder, seconds, card=_card, compare=_compare, tell=_tell))
-
-
-def _compare(before: "Report", after: "Report", remedy: "Remedy | None") -> None:
-    from wellfed._report.compare import render_compare
-
-    predicted = remedy.gain if remedy is not None else None
-    typer.echo(render_compare(before, after, predicted, width=_width(), color=_color()), nl=False)
-
-
-def _card(report: "Report") -> None:
-    from wellfed._report.text import render_text
-
-    typer.echo(render_text(report, width=_width(), color=_color()), nl=False)
-
-
-def _width() -> int:
-    import shutil
-
-    return min(100, shutil.get_terminal_size((80, 24)).columns) if sys.stdout.isatty() else 80
-
-
-def _color() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-
-def _tell(text: str) -> None:
-    """A line on stderr: the script's own stdout stays its own."""
-    typer.echo(text, err=True)
+    raise typer.Exit(run_demo(folder, seconds, card=card, compare=compared, tell=tell))
 
 
 def main() -> None:
@@ -360,5 +366,5 @@ def main() -> None:
     try:
         app(prog_name="wellfed")
     except WellfedError as error:
-        _tell(f"wellfed: {error}")
+        tell(f"wellfed: {error}")
         sys.exit(error.exit_code)

@@ -232,6 +232,6 @@ def test_a_step_that_is_handed_over_runs_on_cached_batches_too(
 
     assert set(seen) == {4}
     assert len(seen) > len(report.trace.spans)
-    assert {"as_is", "cached", "shadow"} <= {
+    assert {"as_is", "cached"} <= {
         one.name for one in proof_of(report).trials if isinstance(one.outcome, Measured)
     }

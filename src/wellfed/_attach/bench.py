@@ -24,10 +24,11 @@ from wellfed._insight.deciding import (
     decided,
     delay_decided,
     delay_share,
+    epoch_gain,
     factor_decided,
     slope,
 )
-from wellfed._insight.estimate import difference, divide, mean_estimate
+from wellfed._insight.estimate import divide, mean_estimate
 from wellfed._insight.experiments import Experiment, not_run
 from wellfed._insight.ladder import costs_of, is_clear, name_of
 from wellfed._insight.spending import starting_s
@@ -227,14 +228,16 @@ class Bench:
         own, other = self._course(self._case.plan, 1.0), self._course(one.plan, 1.0)
         stays = one.plan is not None and one.plan.persistent
         fetch_s = stage_s(self._case, "fetch")
-        pairs = [(own.start_s(), fetch_s if stays else other.start_s()) for _ in range(STARTS)]
+        try:
+            pairs = [(own.start_s(), fetch_s if stays else other.start_s()) for _ in range(STARTS)]
+        finally:
+            own.close()
+            other.close()
         old, new = (mean_estimate(taken) for taken in zip(*pairs, strict=True))
-        epoch_s = self._case.stats.epoch_s or old.value
-        whole = Estimate(value=epoch_s, low=epoch_s, high=epoch_s)
         return Measured(
             seconds=new,
             against_s=old,
-            effect=divide(whole, difference(whole, difference(old, new))),
+            effect=epoch_gain(self._case.stats.epoch_s or old.value, old, new),
             batches=STARTS,
         )
 

@@ -302,6 +302,34 @@ class Observation:
         loader, self._loader = self._loader, None
         return experiment(report, loader, step=step, budget_s=budget_s, ended=ended, tell=tell)
 
+    def tune(
+        self,
+        report: Report,
+        *,
+        step: Callable[[Any], object] | None = None,
+        budget_s: float,
+        memory_bytes: int | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Report:
+        """Try other settings on copies of the loader that matters.
+
+        Args:
+            report: from `diagnose`, of an observation that keeps its loaders.
+            step: the training step, where the user handed it over; else the run's are replayed.
+            budget_s: seconds that the trials may take.
+            memory_bytes: what the workers of a plan may take; None for no limit.
+            tell: shown what is tried, a line at a time.
+
+        Raises:
+            NoVerdict: nothing can be tried on the loader; says why.
+        """
+        from wellfed._attach.tuning import tune
+
+        loader, self._loader = self._loader, None
+        return tune(
+            report, loader, step=step, budget_s=budget_s, memory_bytes=memory_bytes, tell=tell
+        )
+
     def _nothing_seen(self) -> str:
         if self._watch is None:
             return "torch was never imported, so no DataLoader ran. Give the script that trains."

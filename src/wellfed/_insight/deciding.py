@@ -12,6 +12,7 @@ __all__ = [
     "decided",
     "delay_decided",
     "delay_share",
+    "epoch_gain",
     "factor_decided",
     "replayed_steps",
     "slope",
@@ -29,6 +30,9 @@ MOST_DELAY_SHARE = 0.25
 
 # A stage sets the pace if more than half of what is added to it is added to the period.
 CRITICAL = 0.5
+
+# The largest gain of an epoch that is believed of its start.
+MOST_GAIN = 20.0
 
 # Two runs of the same settings differ by as much.
 NO_GAIN = 0.03
@@ -84,6 +88,17 @@ def factor_decided(base: Sequence[float], changed: Sequence[float]) -> bool:
         return True
     gain = divide(old, new)
     return gain.low > 1 + 2 * NO_GAIN or gain.high < 1 + NO_GAIN or gain.spread < NO_GAIN
+
+
+def epoch_gain(epoch_s: float, start: Estimate, other: Estimate) -> Estimate:
+    """New speed over old of whole epochs, where each begins and ends in another time."""
+    saved = difference(start, other)
+    # Epochs that are little but their start: more than this cannot be told of them.
+    most_s = (1 - 1 / MOST_GAIN) * epoch_s
+    low, value, high = (
+        epoch_s / (epoch_s - min(one, most_s)) for one in (saved.low, saved.value, saved.high)
+    )
+    return Estimate(value=value, low=low, high=high, n=saved.n)
 
 
 def replayed_steps(trace: Trace) -> tuple[tuple[float, float], ...]:

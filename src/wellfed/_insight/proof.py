@@ -51,16 +51,17 @@ STORAGE = frozenset(
 FAMILIES: Mapping[str, frozenset[str]] = {
     "storage": STORAGE,
     "waiting": STORAGE | ORDER | {"lock_serialised"},
-    "compute": CPU | OVERHEAD | ORDER | {"read_amplification"},
+    "compute": CPU | OVERHEAD | ORDER | {"read_amplification", "lock_serialised"},
     "hand_over": MOVING | OVERHEAD,
     "collate": MOVING | OVERHEAD | CPU | {"collate_bound"},
-    "floor": OVERHEAD | {"transport_objects", "sampler_bound"},
+    "floor": OVERHEAD | {"transport_objects"},
     "step": frozenset({"consumer_bound", "interference", "blocking_copy"}),
 }
 """The verdicts that agree with a largest cost."""
 
 SEEN_BY_THE_LADDER = frozenset().union(*FAMILIES.values())
-"""Any other verdict (start-up, memory, ranks) is about what steady batches do not show."""
+"""Any other verdict (start-up, memory, ranks, the sampler, whose indices are drawn before) is about
+what the ladder does not show."""
 
 PROVEN_BY_FACTOR: Mapping[str, str] = {
     "affinity_pinned": "all cores for each worker",
@@ -146,7 +147,8 @@ def _with_evidence(bound: Finding, proof: Proof) -> Finding:
     if named is None:
         return bound
     part = divide(_positive(named.seconds), proof.period_s)
-    took, whole = duration(named.seconds.value), duration(proof.period_s.value)
+    whole_s = proof.period_s.value
+    took, whole = duration(min(named.seconds.value, whole_s)), duration(whole_s)
     what = "your step alone takes" if named.name == "step" else f"{_words(named.name)} costs"
     text = f"measured: {what} {took} of {whole}"
     evidence = Evidence(text=text, value=part.value, low=part.low, high=part.high)
@@ -155,8 +157,8 @@ def _with_evidence(bound: Finding, proof: Proof) -> Finding:
 
 
 def _beside_workers(proof: Proof) -> tuple[Evidence, ...]:
-    """That working workers slow the step, if they clearly do."""
-    for trial in proof.trials:
+    """That working workers slow the step, if they clearly do and it is what matters."""
+    for trial in proof.trials if proof.named == "step" else ():
         if trial.kind == "shadow" and isinstance(trial.outcome, Measured):
             slower = trial.outcome.effect
             if slower is not None and slower.low > 1 + INTERFERES:

@@ -49,7 +49,7 @@ def _step(case: Case, period_s: Estimate, step_s: Estimate) -> Finding:
         code=CODES["consumer_bound"],
         name="consumer_bound",
         sentence=(
-            f"Your own step alone takes {duration(step_s.value)} of every "
+            f"Your own step alone takes {duration(min(step_s.value, period_s.value))} of every "
             f"{duration(period_s.value)}: data that cost nothing would gain {share(lost.value)}."
         ),
         cost_share=lost,
@@ -84,9 +84,14 @@ def _name(case: Case, cost: str) -> str:
         "storage": "storage_bound",
         "waiting": "latency_bound",
         "hand_over": moving,
-        "collate": moving if workers else overhead,
+        "collate": _first_known("collate_bound", moving if workers else overhead),
         "floor": overhead,
     }[part]
+
+
+def _first_known(*names: str) -> str:
+    """The first of the names that there is a rule for."""
+    return next(name for name in names if name in CODES)
 
 
 def _remedies(case: Case, name: str, cost: Cost) -> tuple[Remedy, ...]:

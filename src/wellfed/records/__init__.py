@@ -11,10 +11,12 @@ from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial,
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
 from wellfed.records.trace import Epoch, Gauge, LoaderSeen, Site, Span, Trace
+from wellfed.records.tuning import Answer, Tuning
 from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Answer",
     "Bound",
     "Case",
     "Cost",
@@ -46,6 +48,7 @@ __all__ = [
     "StageStats",
     "Trace",
     "Trial",
+    "Tuning",
     "Verdict",
     "Vetoed",
     "Workload",

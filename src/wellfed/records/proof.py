@@ -28,7 +28,12 @@ class Measured(Record, frozen=True, kw_only=True, tag="measured"):
     effect: Estimate | None = None
     """The answer: of a factor, new speed over old; of a start, the same over whole epochs; of a
     delay, the share of it that the step became longer by, where 1 is a stage that sets the pace and
-    0 one that is hidden; of the shadow run, the step beside working workers over the step alone."""
+    0 one that is hidden; of the shadow run, the step beside working workers over the step alone; of
+    settings, their speed over that of the present ones."""
+    first_batch_s: float | None = None
+    """Seconds from the start of the iterator to its first batch; None if that was not timed."""
+    peak_bytes: int | None = None
+    """Most memory of the workers that was seen, shared pages divided; None if not looked at."""
 
 
 class Failed(Record, frozen=True, kw_only=True, tag="failed"):
@@ -52,9 +57,10 @@ class Trial(Record, frozen=True, kw_only=True):
     """One experiment and its outcome."""
 
     name: str
-    """A rung of the ladder, "shadow", "delay.worker", "delay.trainer" or the changed setting."""
+    """A rung of the ladder, "shadow", "delay.worker", "delay.trainer" or the changed setting; of
+    a tuning, the loader and all its settings."""
     kind: str
-    """rung, factor, start, shadow or delay."""
+    """rung, factor, start, shadow, delay or setting."""
     question: str
     """What it asks, in a few words."""
     plan: Plan | None = None

@@ -5,6 +5,7 @@ from wellfed.records.facts import Machine, Workload
 from wellfed.records.proof import Proof
 from wellfed.records.stats import Ledger, StageStats
 from wellfed.records.trace import Trace
+from wellfed.records.tuning import Tuning
 from wellfed.records.verdict import Verdict
 
 __all__ = ["Report"]
@@ -28,6 +29,8 @@ class Report(Record, frozen=True, kw_only=True):
     """Facts and signals that could not be read, one sentence each."""
     proof: Proof | None = None
     """What the confirming experiments showed; None if none were asked for."""
+    tuning: Tuning | None = None
+    """The settings that were tried, and the best of them; None if that was not asked for."""
 
     def __str__(self) -> str:
         """The verdict in one line; `wellfed.render(report)` is the whole card."""

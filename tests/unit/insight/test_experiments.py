@@ -13,6 +13,7 @@ from wellfed._insight.deciding import (
     decided,
     delay_decided,
     delay_share,
+    epoch_gain,
     factor_decided,
     replayed_steps,
     slope,
@@ -207,6 +208,18 @@ def test_a_delay_that_shows_in_much_noise_is_not_decided() -> None:
 @pytest.mark.parametrize(("to", "known"), [(0.05, True), (0.1, True), (0.2, True)])
 def test_a_factor_is_decided_by_gain_loss_or_evenness(to: float, known: bool) -> None:
     assert factor_decided(around(0.1), around(to)) is known
+
+
+@pytest.mark.parametrize(
+    ("start_s", "other_s", "gain"),
+    [(0.5, 0.1, 1 / 0.6), (0.1, 0.1, 1.0), (0.1, 0.5, 1 / 1.4), (5.0, 0.1, 20.0)],
+)
+def test_another_start_gains_over_the_whole_epoch(
+    start_s: float, other_s: float, gain: float
+) -> None:
+    start, other = (Estimate(value=one, low=one, high=one) for one in (start_s, other_s))
+
+    assert epoch_gain(1.0, start, other).value == pytest.approx(gain)
 
 
 def test_steps_are_replayed_with_the_cpu_they_used() -> None:

@@ -162,22 +162,25 @@ class Course:
 
     def start_s(self) -> float:
         """Seconds that an epoch's start and end take: new workers, the first batch, their end."""
-        self.close()
+        self._end()
         began = self._clock()
         if began > self.until_ns:
             raise OutOfTime
         self._next()
-        self.close()
+        self._end()
         return (self._clock() - began) / 1e9
 
-    def close(self) -> None:
+    def _end(self) -> None:
         """End the workers."""
         iterator, self._iterator = self._iterator, None
         end = getattr(iterator, "_shutdown_workers", None)
         if end is not None:
             end()
-        del iterator
+
+    def close(self) -> None:
+        """End the workers, and let go of what was kept."""
+        self._end()
         dataset = self._loader.dataset
         if isinstance(dataset, Staged):
             dataset.close()
-        gc.collect()
+        gc.collect()  # an iterator that failed is held by its own traceback

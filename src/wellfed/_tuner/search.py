@@ -1,0 +1,200 @@
+"""Which plan to try next, or which is best: a few measurements, led by the model.
+
+    present plan ─► best by the model ─► again, as long as a better one is expected
+                    └─ one far past the cores, one with fewer workers ─► the best in turn ─► Stop
+
+The model is corrected by each measurement: where plans with as many workers came out slower than
+it said, it is believed that much less of their neighbours.
+
+Guarantees
+- the answer was measured, and so was the present plan, at least twice and in turn with it if the
+  two are close;
+- within `TIE` of the best, the plan with the fewest workers wins, then the one with least memory;
+- at most `MOST_PLANS` different plans are tried.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import exp, hypot, log, log2
+from statistics import fmean
+
+import numpy as np
+
+from wellfed._tuner.readings import Reading, error_of, means_of
+from wellfed._tuner.space import Choice, Space
+from wellfed.records import Plan
+from wellfed.records._record import Record
+
+__all__ = ["CERTAIN", "MOST_PLANS", "TIE", "Ask", "Stop", "ask", "best_of"]
+
+TIE = 0.02
+"""Plans this close are as good as each other."""
+
+MOST_PLANS = 6
+"""Different plans that are tried, the present one included."""
+
+MOST_TURNS = 4
+"""Stretches of one plan; more narrow its interval by less than a tenth each."""
+
+CERTAIN = 1.645
+"""Standard errors on either side of a 90 % interval."""
+
+
+class Ask(Record, frozen=True, kw_only=True):
+    """Measure this plan next."""
+
+    plan: Plan
+    why: str
+
+
+class Stop(Record, frozen=True, kw_only=True):
+    """The search is over."""
+
+    best: Plan
+    why: str
+
+
+def ask(space: Space, readings: Sequence[Reading]) -> Ask | Stop:
+    """What to measure next, given all that was measured.
+
+    Args:
+        space: what may be tried; its first choice is the present plan.
+        readings: stretches, in the order they were run.
+    """
+    present = space.choices[0].plan
+    means = means_of(readings)
+    failed = {one.plan for one in readings if one.failed}
+    if present in failed:
+        return Stop(best=present, why="the present plan does not run in a trial")
+    if present not in means:
+        return Ask(plan=present, why="the plan that is to be beaten")
+    expected = _corrected(space, means)
+    left = [one for one in space.choices if one.plan not in means and one.plan not in failed]
+    if len(means) + len(failed) < MOST_PLANS and left:
+        step = _explore(space, means, expected, left)
+        if step is not None:
+            return step
+    return _decide(space, readings, means)
+
+
+def best_of(space: Space, readings: Sequence[Reading]) -> Plan:
+    """The best of what was measured: the fewest workers within `TIE` of the fastest."""
+    means = means_of(readings)
+    if not means:
+        return space.choices[0].plan
+    fastest = min(means.values())
+    near = [plan for plan, seconds in means.items() if seconds <= fastest * (1 + TIE)]
+    return min(near, key=lambda plan: _price(space, plan))
+
+
+def _price(space: Space, plan: Plan) -> tuple[int, int, int]:
+    choice = space.choice(plan)
+    memory = choice.memory_bytes if choice is not None else 0
+    return plan.workers, memory, plan.prefetch or 0
+
+
+def _corrected(space: Space, means: Mapping[Plan, float]) -> dict[Plan, float]:
+    """Expected seconds of every choice, bent through what was measured.
+
+    The ratio of measured to predicted is interpolated over the logarithm of the workers; with
+    none, and with some, are two different worlds, and each is corrected by its own kind.
+    """
+    ratios: dict[bool, dict[float, list[float]]] = {False: {}, True: {}}
+    for choice in space.choices:
+        seconds = means.get(choice.plan)
+        if seconds is not None:
+            at = log2(max(1, choice.plan.workers))
+            kind = ratios[choice.plan.workers > 0]
+            kind.setdefault(at, []).append(log(seconds / choice.seconds))
+    return {one.plan: one.seconds * exp(_ratio(one.plan, ratios)) for one in space.choices}
+
+
+def _ratio(plan: Plan, ratios: Mapping[bool, Mapping[float, Sequence[float]]]) -> float:
+    known = sorted((at, fmean(values)) for at, values in ratios[plan.workers > 0].items())
+    if not known:
+        return 0.0
+    places, values = zip(*known, strict=True)
+    return float(np.interp(log2(max(1, plan.workers)), places, values))
+
+
+def _explore(
+    space: Space, means: Mapping[Plan, float], expected: Mapping[Plan, float], left: list[Choice]
+) -> Ask | None:
+    """A plan not yet measured that is worth it; None if there is none."""
+    fastest = min(means.values())
+    hoped = min(left, key=lambda one: expected[one.plan])
+    if expected[hoped.plan] < fastest * (1 - TIE):
+        near = [one for one in left if expected[one.plan] <= expected[hoped.plan] * (1 + TIE)]
+        cheapest = min(near, key=lambda one: _price(space, one.plan))
+        return Ask(plan=cheapest.plan, why="the model expects most of it")
+    far = _far(space, means, left)
+    if far is not None:
+        return Ask(plan=far.plan, why="far past the cores, where a model goes wrong unseen")
+    best = min(means, key=lambda plan: (means[plan] > fastest * (1 + TIE), _price(space, plan)))
+    fewer = [
+        one
+        for one in left
+        if one.plan.workers < best.workers
+        and one.plan.prefetch in (best.prefetch, None)
+        and expected[one.plan] <= fastest * (1 + 2 * TIE)
+    ]
+    if fewer:
+        nearest = max(fewer, key=lambda one: one.plan.workers)
+        return Ask(plan=nearest.plan, why="perhaps fewer workers do as well")
+    return None
+
+
+def _far(space: Space, means: Mapping[Plan, float], left: list[Choice]) -> Choice | None:
+    """A plan with workers past the cores, unless one was measured."""
+    counts = sorted({one.plan.workers for one in space.choices})
+    past = [count for count in counts if count > space.cores]
+    if not past or any(plan.workers >= past[0] for plan in means):
+        return None
+    wanted = min(past, key=lambda count: abs(count - 1.5 * space.cores))
+    there = [one for one in left if one.plan.workers == wanted]
+    return min(there, key=lambda one: abs((one.plan.prefetch or 2) - 2), default=None)
+
+
+def _decide(space: Space, readings: Sequence[Reading], means: Mapping[Plan, float]) -> Ask | Stop:
+    """The best in turn with its rival until they are told apart, or are the same."""
+    best = best_of(space, readings)
+    rivals = _rivals(space, readings, means, best)
+    turns = {plan: sum(1 for one in readings if one.plan == plan) for plan in means}
+    due = [plan for plan in (best, *rivals) if rivals and turns[plan] < MOST_TURNS]
+    if due:
+        last = readings[-1].plan
+        turn = min(due, key=lambda one: (one == last, turns[one], _price(space, one)))
+        return Ask(plan=turn, why="in turn with its rival")
+    present = space.choices[0].plan
+    if best == present:
+        return Stop(best=best, why="nothing that was tried is faster")
+    others = [means[plan] for plan in means if plan != best]
+    lead = min(others) / means[best] - 1 if others else 0.0
+    if lead < TIE:
+        return Stop(best=best, why="what is left differs by less than two per cent")
+    return Stop(best=best, why="it is faster than all others, and not by noise")
+
+
+def _rivals(
+    space: Space, readings: Sequence[Reading], means: Mapping[Plan, float], best: Plan
+) -> list[Plan]:
+    """Measured plans that might turn out to be the answer instead."""
+    return [
+        plan for plan in means if plan != best and _could_win(space, readings, means, best, plan)
+    ]
+
+
+def _could_win(
+    space: Space,
+    readings: Sequence[Reading],
+    means: Mapping[Plan, float],
+    best: Plan,
+    other: Plan,
+) -> bool:
+    """Whether noise could have hidden that `other` is better.
+
+    A cheaper one has to come within a tie, a dearer one has to be faster by more than that.
+    """
+    bar = log(1 + TIE) if _price(space, other) < _price(space, best) else -log(1 + TIE)
+    apart = log(means[other] / means[best])
+    noise = CERTAIN * hypot(error_of(readings, best), error_of(readings, other))
+    return apart - noise < bar < apart + noise

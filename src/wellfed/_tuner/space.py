@@ -1,0 +1,145 @@
+"""The plans that may be tried: legal, safe, and each with what the model expects of it."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from wellfed._insight.outlook import forecast_of, worker_counts
+from wellfed._insight.predict import predict_period, speedup
+from wellfed._insight.supply import usable_cores
+from wellfed._tuner.readings import Reading, means_of
+from wellfed.records import Case, Forecast, Plan
+from wellfed.records._record import Record
+from wellfed.records.amounts import size
+
+__all__ = ["Choice", "Space", "own_space", "space"]
+
+DEPTHS = (2, 1, 4, 8)
+"""Values of `prefetch_factor`; torch's default first."""
+
+FAR = 1.5
+"""Worker counts go so many times past the usable cores, for data that are waited for."""
+
+
+class Choice(Record, frozen=True, kw_only=True):
+    """A plan that may be tried."""
+
+    plan: Plan
+    seconds: float
+    """Seconds per batch that the model expects."""
+    memory_bytes: int
+    """Memory beyond the plan that ran, in bytes, as forecast."""
+
+
+class Space(Record, frozen=True, kw_only=True):
+    """All plans that may be tried, the one that ran first."""
+
+    choices: tuple[Choice, ...]
+    refused: tuple[tuple[Plan, str], ...] = ()
+    """Plans that may not be tried, and why."""
+    cores: float
+    """Cores that this process may use."""
+
+    def choice(self, plan: Plan) -> Choice | None:
+        """The choice of a plan; None if it may not be tried."""
+        return next((one for one in self.choices if one.plan == plan), None)
+
+
+def space(case: Case, rng: np.random.Generator, *, spare_bytes: float | None = None) -> Space:
+    """The plans of torch's loader that may be tried instead of the one that ran.
+
+    What would change samples, order or randomness is left out: `in_order` stays as it is.
+
+    Args:
+        case: what was seen of the plan that ran.
+        rng: resamples measured times in forecasts.
+        spare_bytes: memory that plans may take beyond the one that ran; None for no limit.
+    """
+    here = case.plan
+    period_s = case.stats.period_s
+    found = [Choice(plan=here, seconds=period_s.value, memory_bytes=0)]
+    refused: list[tuple[Plan, str]] = []
+    for plan in _plans(case):
+        forecast = _forecast(case, plan, rng)
+        more = forecast.memory_bytes or 0
+        if spare_bytes is not None and more > spare_bytes:
+            why = f"it would take {size(more)} more, and {size(max(0.0, spare_bytes))} are left"
+            refused.append((plan, why))
+            continue
+        seconds = period_s.value / max(1e-9, forecast.gain.value)
+        found.append(Choice(plan=plan, seconds=seconds, memory_bytes=more))
+    return Space(choices=tuple(found), refused=tuple(refused), cores=usable_cores(case))
+
+
+def _plans(case: Case) -> list[Plan]:
+    here = case.plan
+    counts = [*worker_counts(case), round(FAR * usable_cores(case))]
+    if here.workers and case.workload.style == "iterable":
+        # Another number of workers shares the data out otherwise, or repeats it.
+        counts = [here.workers]
+    plans: list[Plan] = []
+    for workers in sorted(set(counts)):
+        if not workers:
+            none = {"prefetch": None, "persistent": False, "start_method": None}
+            plans.append(msgspec.structs.replace(here, workers=0, **none))
+            continue
+        start = here.start_method or case.machine.start_method.value or "fork"
+        plans += [
+            msgspec.structs.replace(here, workers=workers, prefetch=depth, start_method=start)
+            for depth in DEPTHS
+        ]
+    return [plan for plan in plans if plan != here]
+
+
+def _forecast(case: Case, plan: Plan, rng: np.random.Generator) -> Forecast:
+    """As forecast for the report where it was; else now."""
+    known = next((one for one in case.forecasts if one.plan == plan), None)
+    if known is not None:
+        return known
+    return forecast_of(case, plan, speedup(case.stats.period_s, predict_period(case, plan, rng)))
+
+
+# Threads in each worker, for samples that are waited for: powers of four up to what a process
+# starts within a tenth of a second.
+THREADS = (8, 32, 128)
+
+
+def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> Space:
+    """Wellfed's plans that are worth a try, given how torch's came out.
+
+    The engine makes batches no faster than torch's workers do, and hands them over with less: so
+    what torch needed with as many workers is the most that is expected of it.
+
+    Args:
+        torchs: torch's plans, with the model's forecasts.
+        readings: what was measured of them.
+        thread_safe: whether samples may be fetched by several threads.
+    """
+    measured = means_of(readings)
+    found: list[Choice] = []
+    for choice in sorted(torchs.choices, key=lambda one: one.plan != torchs.choices[0].plan):
+        plan = choice.plan
+        if plan.workers and plan.prefetch != 2 and plan != torchs.choices[0].plan:
+            continue
+        backend = "processes" if plan.workers else "inline"
+        own = msgspec.structs.replace(plan, backend=backend)
+        seconds = measured.get(plan, choice.seconds)
+        found.append(Choice(plan=own, seconds=seconds, memory_bytes=choice.memory_bytes))
+    if thread_safe:
+        found += _threaded(found)
+    return Space(choices=tuple(found), cores=torchs.cores)
+
+
+def _threaded(found: Sequence[Choice]) -> list[Choice]:
+    """The same with threads in each worker, up to the cores: as if each were another worker."""
+    few = [one for one in found if one.plan.workers in (1, 2)]
+    return [
+        Choice(
+            plan=msgspec.structs.replace(one.plan, threads=threads),
+            seconds=one.seconds * one.plan.workers / min(threads, 16),
+            memory_bytes=one.memory_bytes,
+        )
+        for one in few
+        for threads in THREADS
+    ]

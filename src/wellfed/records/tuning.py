@@ -1,0 +1,47 @@
+"""What tuning tried, what each trial came to, and what it answers."""
+
+from wellfed.records._record import Record
+from wellfed.records.plan import Plan
+from wellfed.records.proof import Trial
+from wellfed.records.stats import Estimate
+
+__all__ = ["Answer", "Tuning"]
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """The best plan of one loader."""
+
+    loader: str
+    """"torch" or "wellfed"."""
+    plan: Plan
+    seconds: Estimate
+    """Seconds from batch to batch, as measured, the step included."""
+    gain: Estimate
+    """Speed over that of the settings that were found, both measured; 1.0 is no change."""
+    peak_bytes: int | None = None
+    """Most memory of its workers that was seen, shared pages divided; None if not looked at."""
+    change: str
+    """The line to paste."""
+    why: str
+    """Why the search ended with it, in one clause."""
+
+
+class Tuning(Record, frozen=True, kw_only=True):
+    """A search for the best settings, and its answers."""
+
+    present: Plan
+    """The settings that were found."""
+    trials: tuple[Trial, ...]
+    """Every plan that was tried or refused, in the order of the first try."""
+    answers: tuple[Answer, ...] = ()
+    """For torch's own loader first, then for wellfed's."""
+    spent_s: float = 0.0
+    budget_s: float = 0.0
+    memory_bytes: int | None = None
+    """Memory that the workers of a plan were allowed; None without a limit."""
+    interrupted: bool = False
+    """Whether it was ended early; the answers are the best so far."""
+
+    def answer(self, loader: str) -> Answer | None:
+        """The answer for "torch" or "wellfed"; None if there is none."""
+        return next((one for one in self.answers if one.loader == loader), None)
