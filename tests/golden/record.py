@@ -35,7 +35,8 @@ def run_here(name: str, file: Path) -> None:
     with scenario.around() as given:
         with Observation(Limits(seconds=MOST_SECONDS, steps=scenario.steps)) as seen:
             loader = scenario.loader(given)
-            for _ in range(scenario.epochs):
+            for epoch in range(scenario.epochs):
+                scenario.before_epoch(loader, epoch)
                 for batch in loader:
                     scenario.step(batch)
         report = seen.diagnose([name])

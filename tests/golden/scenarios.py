@@ -7,11 +7,24 @@ saved reports again.
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mishaps import (
+    Augmented,
+    Caching,
+    PackedRows,
+    Pages,
+    Rows,
+    Staged,
+    hoard,
+    open_files,
+    set_epoch,
+    shared_memory_of,
+    swap_file,
+)
 from plants import (
     Annotations,
     Around,
@@ -25,7 +38,7 @@ from plants import (
     pad_in_python,
     rank,
 )
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, TensorDataset
 
 from wellfed.testing import (
     BigTensors,
@@ -37,6 +50,7 @@ from wellfed.testing import (
     NativeThreads,
     OneSlow,
     PinnedWorkers,
+    Streamed,
     TinyItems,
     keep,
     spin,
@@ -63,6 +77,15 @@ class Scenario:
     """A second cause that is planted too, and has to be named after the verdict."""
     ranks: int = 1
     """Ranks that run it together, each with a loader of its own."""
+    before_epoch: Callable[[Any, int], None] = lambda _loader, _epoch: None
+    """What the script does with the loader before each epoch."""
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """Half a gigabyte of memory, and the rest in swap."""
+    with swap_file(3 * 2**29), control_group("memory", "memory.limit_in_bytes", "500M")():
+        yield
 
 
 def wait(seconds: float) -> Callable[[Any], None]:
@@ -89,6 +112,17 @@ def touch(batch: Any) -> None:
     """A step that only looks at the data."""
     for tensor in batch if isinstance(batch, (list, tuple)) else [batch]:
         tensor.sum()
+
+
+def some_of_many(samples: int, many: int) -> Loader:
+    """Epochs of some samples, drawn from very many."""
+    data = CpuBurn(0.0005, length=many)
+    return DataLoader(data, batch_size=8, sampler=RandomSampler(data, num_samples=samples))
+
+
+def half(data: Any) -> Any:
+    """The sampler of one rank of two."""
+    return DistributedSampler(data, num_replicas=2, rank=0)
 
 
 def rows() -> TensorDataset:
@@ -310,6 +344,139 @@ SCENARIOS: dict[str, Scenario] = {
         loader=lambda _: DataLoader(CpuBurn(0.004), batch_size=8, num_workers=1),
         step=wait(0.004),
         steps=5,
+    ),
+    # epochs and structure
+    "fat_dataset_spawned": Scenario(
+        verdict="startup_pickle",
+        loader=lambda _: DataLoader(
+            Rows(400_000, length=64, seconds=0.0005),
+            batch_size=8,
+            num_workers=2,
+            multiprocessing_context="spawn",
+        ),
+        step=wait(0.01),
+        steps=28,
+    ),
+    "two_batches_for_eight": Scenario(
+        verdict="idle_workers",
+        loader=lambda _: DataLoader(
+            Latency(0.02, length=32), batch_size=16, num_workers=8, persistent_workers=True
+        ),
+        step=wait(0.005),
+        steps=60,
+    ),
+    "one_shard": Scenario(
+        verdict="too_few_shards",
+        loader=lambda _: DataLoader(
+            Streamed(Latency(0.01, length=100_000), shards=1), batch_size=4, num_workers=4
+        ),
+        step=wait(0.002),
+    ),
+    "many_shards": Scenario(
+        verdict="latency_bound",
+        loader=lambda _: DataLoader(
+            Streamed(Latency(0.005, length=100_000), shards=64), batch_size=8, num_workers=2
+        ),
+        step=wait(0.002),
+    ),
+    "some_of_many": Scenario(
+        verdict="sampler_bound",
+        loader=lambda _: some_of_many(64, 2_000_000),
+        step=wait(0.005),
+    ),
+    "cache_by_epoch": Scenario(
+        verdict="cache_lost",
+        loader=lambda _: DataLoader(
+            Caching(0.004, length=256), batch_size=8, shuffle=True, num_workers=2
+        ),
+        step=wait(0.001),
+    ),
+    # wrong data
+    "whole_stream_twice": Scenario(
+        verdict="duplicate_samples",
+        loader=lambda _: DataLoader(
+            Streamed(CpuBurn(0.001, length=100_000), split=False), batch_size=8, num_workers=2
+        ),
+        step=wait(0.004),
+    ),
+    "one_generator": Scenario(
+        verdict="equal_seeds",
+        loader=lambda _: DataLoader(Augmented(own=True), batch_size=8, num_workers=2),
+        step=wait(0.02),
+    ),
+    "seeded_by_torch": Scenario(
+        verdict="consumer_bound",
+        loader=lambda _: DataLoader(
+            Augmented(own=False), batch_size=8, num_workers=2, persistent_workers=True
+        ),
+        step=wait(0.02),
+    ),
+    "order_repeats": Scenario(
+        verdict="frozen_epoch",
+        loader=lambda _: DataLoader(rows(), batch_size=128, sampler=half(rows())),
+        step=wait(0.03),
+    ),
+    "epoch_not_seen": Scenario(
+        verdict="frozen_epoch",
+        loader=lambda _: DataLoader(Staged(), batch_size=8, num_workers=2, persistent_workers=True),
+        step=wait(0.02),
+        before_epoch=set_epoch,
+    ),
+    "epoch_told": Scenario(
+        verdict="consumer_bound",
+        loader=lambda _: DataLoader(rows(), batch_size=128, sampler=half(rows())),
+        step=wait(0.03),
+        before_epoch=set_epoch,
+    ),
+    # limits
+    "objects_copied": Scenario(
+        verdict="memory_growth_cow",
+        loader=lambda _: DataLoader(
+            Rows(2_000_000, length=2_000_000, seconds=0.0002),
+            batch_size=64,
+            shuffle=True,
+            num_workers=2,
+        ),
+        step=wait(0.02),
+        around=control_group("memory", "memory.limit_in_bytes", "1500M"),
+        steps=1_000,
+    ),
+    "array_shared": Scenario(
+        verdict="consumer_bound",
+        loader=lambda _: DataLoader(
+            PackedRows(2_000_000, seconds=0.0002), batch_size=64, shuffle=True, num_workers=2
+        ),
+        step=wait(0.02),
+        around=control_group("memory", "memory.limit_in_bytes", "1500M"),
+        steps=1_000,
+    ),
+    "deep_prefetch": Scenario(
+        verdict="memory_risk_prefetch",
+        loader=lambda _: DataLoader(
+            BigTensors(2_000_000), batch_size=8, num_workers=2, prefetch_factor=24
+        ),
+        step=wait(0.001),
+        around=control_group("memory", "memory.limit_in_bytes", "1000M"),
+    ),
+    "small_shm": Scenario(
+        verdict="shm_too_small",
+        loader=lambda _: DataLoader(
+            BigTensors(1_000_000), batch_size=8, num_workers=2, prefetch_factor=4
+        ),
+        step=wait(0.001),
+        around=lambda: shared_memory_of("84m"),
+    ),
+    "batches_kept": Scenario(
+        verdict="fd_limit",
+        loader=lambda _: DataLoader(ManyTensors(20, length=16_384), batch_size=4, num_workers=2),
+        step=hoard(),
+        around=lambda: open_files(8192),
+    ),
+    "in_swap": Scenario(
+        verdict="swap",
+        loader=lambda _: DataLoader(Pages(2**30), batch_size=8, shuffle=True, num_workers=2),
+        step=wait(0.001),
+        around=little_memory,
     ),
 }
 

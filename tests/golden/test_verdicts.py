@@ -43,6 +43,19 @@ NEAR_MISSES = {
     "rank_straggler": "ranks_with_workers",
     "blocking_copy": "big_batches",
     "pin_bound": "big_batches",
+    "startup_pickle": "short_epochs",
+    "idle_workers": "short_epochs",
+    "too_few_shards": "many_shards",
+    "sampler_bound": "rows_no_workers",
+    "cache_lost": "short_epochs",
+    "duplicate_samples": "many_shards",
+    "equal_seeds": "seeded_by_torch",
+    "frozen_epoch": "epoch_told",
+    "memory_growth_cow": "array_shared",
+    "memory_risk_prefetch": "big_batches",
+    "shm_too_small": "big_batches",
+    "fd_limit": "many_tensors",
+    "swap": "slow_disk",
 }
 """For each rule a run that resembles what it looks for, and is something else."""
 

@@ -22,7 +22,8 @@ from wellfed._engine.reading import read_job
 from wellfed._engine.rows import rows_of
 from wellfed._engine.staging import staged
 from wellfed._engine.watch.letters import Delivery
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.one_pass import Pass
+from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream

@@ -63,15 +63,26 @@ def ahead(plan: Plan) -> int:
 def read_workload(loader: Any) -> Workload:
     """What the loader loads, from its attributes alone: nothing of the user's is called."""
     dataset = loader.dataset
-    kind = type(dataset)
     return Workload(
-        dataset=f"{kind.__module__}.{kind.__qualname__}",
+        dataset=_class_of(dataset),
         style="iterable" if isinstance(dataset, IterableDataset) else "map",
         batch_size=loader.batch_size,
         batched_fetch=inspect.getattr_static(dataset, "__getitems__", None) is not None,
         in_memory=in_memory(dataset),
         default_collate=loader.collate_fn is default_collate,
+        sampler=_class_of(loader.sampler),
+        sampler_shuffles=_shuffles_by_epoch(loader.sampler),
     )
+
+
+def _class_of(one: Any) -> str:
+    return f"{type(one).__module__}.{type(one).__qualname__}"
+
+
+def _shuffles_by_epoch(sampler: Any) -> bool:
+    """Whether it shuffles, but anew only where it is told the epoch, as DistributedSampler."""
+    told = inspect.getattr_static(sampler, "set_epoch", None) is not None
+    return told and inspect.getattr_static(sampler, "shuffle", False) is True
 
 
 def read_job(loader: Any) -> Job:

@@ -5,7 +5,8 @@
     StageStats ─ forecast ─► gains  ┘
 
 The verdict is the finding that costs most; among findings that cost about the same, the more
-specific. Without enough evidence, or in too much noise, there is a verdict that says so.
+specific. One that puts the data or the run at stake comes before all that only cost time. Without
+enough evidence, or in too much noise, there is a verdict that says so.
 """
 
 import msgspec
@@ -36,6 +37,10 @@ __all__ = ["build_case", "diagnose", "headline", "judge"]
 
 # Costs within so much of the largest count as the same: the rules' order decides.
 ABOUT_THE_SAME = 0.7
+
+
+# What a finding may put at stake, the worst first.
+STAKES = ("data", "run", "time")
 
 
 def diagnose(
@@ -72,7 +77,9 @@ def build_case(
 def judge(case: Case) -> Verdict:
     """The verdict on a case: its binding finding, or why there is none."""
     findings = find(case)
-    abstention = too_noisy(case, findings)
+    # What is wrong with the data, or would end the run, is no matter of timing.
+    timed = not findings or findings[0].stakes == "time"
+    abstention = too_noisy(case, findings) if timed else None
     if abstention is not None:
         return abstention
     if not findings:
@@ -94,8 +101,10 @@ def find(case: Case) -> tuple[Finding, ...]:
     found = [finding for rule in RULES if (finding := rule(case)) is not None]
     if not found:
         return ()
-    most = max(one.cost_share.value for one in found)
-    bound = next(one for one in found if one.cost_share.value >= ABOUT_THE_SAME * most)
+    worst = min(STAKES.index(one.stakes) for one in found)
+    rivals = [one for one in found if STAKES.index(one.stakes) == worst]
+    most = max(one.cost_share.value for one in rivals)
+    bound = next(one for one in rivals if one.cost_share.value >= ABOUT_THE_SAME * most)
     rest = sorted((one for one in found if one is not bound), key=lambda one: -one.cost_share.value)
     return (bound, *rest)
 

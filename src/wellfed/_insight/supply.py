@@ -3,12 +3,15 @@
 The rules ask these questions and no other module's; each answer is one number with its meaning.
 """
 
+from collections import defaultdict
+
 from wellfed._insight.estimate import scale
-from wellfed.records import Case, Estimate, Forecast, Plan
+from wellfed.records import Case, Epoch, Estimate, Forecast, Plan
 
 __all__ = [
     "MAKERS_BUSY",
     "SIGNIFICANT",
+    "active_workers",
     "best_workers",
     "blocked_share",
     "busy_cores",
@@ -22,6 +25,7 @@ __all__ = [
     "lost_share",
     "makers_busy_share",
     "neighbour_cores",
+    "out_of_shards",
     "respawn_s",
     "respawn_share",
     "stage_s",
@@ -192,11 +196,38 @@ def forecast(case: Case, plan: Plan) -> Forecast | None:
     return next((one for one in case.forecasts if one.plan == plan), None)
 
 
+def active_workers(case: Case) -> int | None:
+    """The most workers that delivered in one epoch; None if no epoch was seen for long enough.
+
+    Batches are asked of the workers in turn, so that one which gave none of a round has ended.
+    """
+    enough = case.plan.depth + case.plan.workers
+    seen: defaultdict[int, list[int]] = defaultdict(list)
+    for span in case.trace.spans:
+        seen[span.epoch].append(span.worker)
+    whole: dict[int, Epoch] = {epoch.index: epoch for epoch in case.trace.epochs if epoch.complete}
+    counts = [
+        len(set(workers) - {-1})
+        for index, workers in seen.items()
+        if len(workers) >= enough or (index in whole and len(workers) == whole[index].batches)
+    ]
+    return max(counts, default=None)
+
+
+def out_of_shards(case: Case) -> bool:
+    """Whether an iterable dataset has less to share out than there are workers already."""
+    active = active_workers(case)
+    return case.workload.style == "iterable" and active is not None and active < case.plan.workers
+
+
 def best_workers(case: Case) -> Forecast | None:
     """The fewest workers within 2 % of the best, other settings as they are; None without any.
 
-    The plan that ran competes with a gain of 1, so the answer can be None: nothing is better.
+    The plan that ran competes with a gain of 1, so the answer can be None: nothing is better. So it
+    is where an iterable dataset has no shards left for more.
     """
+    if out_of_shards(case):
+        return None
     others = [
         one
         for one in case.forecasts

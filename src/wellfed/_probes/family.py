@@ -139,6 +139,11 @@ class Family:
             raise Unreadable(f"cannot list {path}: {error.strerror}") from error
 
 
+def _sum_bytes(lines: list[str], begins: tuple[str, ...]) -> int:
+    """The lines of smaps_rollup that begin so, added up."""
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(begins))
+
+
 def _read_stat(root: Path, pid: int) -> _Stat:
     path = f"/proc/{pid}/stat"
     text = read_text(root, path)

@@ -10,7 +10,7 @@
 
 Guarantees
 - nothing runs in the trainer: no thread, no signal, no lock
-- no reader takes more than `MAX_CPU_SHARE` of one core: a slow one is asked less often
+- no reader takes more than `Reader.most_cpu_share` of one core: a slow one is asked less often
 - it ends when told to, and when the trainer ends, however that happens; the end of the socket
   alone would not tell, because forked workers hold the trainer's end of it open too
 - samples lie apart by at least the period, so the file grows by a few KB/s; the period doubles
@@ -37,17 +37,16 @@ from wellfed._probes.readings import Differences, Level, Reader, Reading
 
 __all__ = ["Orders", "Sampler", "main", "readers"]
 
-# With about a dozen readers, of which most cost microseconds, the whole stays below 1 %.
-MAX_CPU_SHARE = 0.003
-
 # 17 minutes at 4 Hz: longer than a diagnosis. Then a day makes only 7 times as many samples.
 SAMPLES_PER_PERIOD = 4096
 
 # Machine-wide memory moves slowly, and vmstat and meminfo are dear for what they say.
 MEMORY_EVERY_S = 1.0
 
-# The kernel walks the page tables of each worker for this.
-PSS_EVERY_S = 5.0
+# The kernel walks the page tables of each worker for this: 10 ms for one of 600 MB. Growth wants
+# three samples of a run of eight seconds, so that it may take more of a core than others.
+PSS_EVERY_S = 2.0
+PSS_CPU_SHARE = 0.01
 
 
 class Orders(NamedTuple):
@@ -105,7 +104,7 @@ class Sampler:
             # The first look is much dearer than the others: caches fill, strangers are met.
             cost_ns = 0 if due_ns is None else self._cpu_ns() - began_ns
             # A little less than asked for, so that a tick that comes early misses no reader.
-            wait_ns = max(0.95e9 * reader.every_s, cost_ns / MAX_CPU_SHARE)
+            wait_ns = max(0.95e9 * reader.every_s, cost_ns / reader.most_cpu_share)
             self._due_ns[number] = at_ns + round(wait_ns)
         self._said |= news
         return samples, news
@@ -147,6 +146,7 @@ def readers(root: Path, pid: int) -> tuple[Reader, ...]:
             "/proc/<pid>/smaps_rollup of the trainer's descendants",
             family.read_pss,
             PSS_EVERY_S,
+            PSS_CPU_SHARE,
         ),
         *_gpus(root),
     )

@@ -48,7 +48,7 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "cache_lost": "A cache in the dataset is lost with its workers",
         "duplicate_samples": "Samples are delivered more than once",
         "equal_seeds": "Workers draw the same random numbers",
-        "frozen_epoch": "Every epoch repeats the same random numbers",
+        "frozen_epoch": "An epoch repeats the one before",
         # limits, before they bite
         "memory_growth_cow": "The workers' memory keeps growing",
         "memory_risk_prefetch": "Prefetched batches may not fit in memory",

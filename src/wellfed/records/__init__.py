@@ -5,6 +5,7 @@ Nothing here imports torch; a saved report opens without it.
 
 from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
 from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
+from wellfed.records.looks import Look
 from wellfed.records.plan import Plan
 from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial, Vetoed
 from wellfed.records.report import Report
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "Line",
     "LoaderSeen",
+    "Look",
     "Machine",
     "Measured",
     "Outcome",

@@ -179,3 +179,10 @@ class Workload(Record, frozen=True, kw_only=True):
 
     copy_pinned_s: Fact[float] | None = None
     """The same seconds from page-locked memory."""
+
+    sampler: str = ""
+    """Class of the sampler, e.g. "torch.utils.data.distributed.DistributedSampler"."""
+
+    sampler_shuffles: bool = False
+    """Whether it has a `set_epoch` and a `shuffle` that is on: each epoch then wants another order,
+    and it is up to the script to ask for it."""

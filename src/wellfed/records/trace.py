@@ -10,6 +10,7 @@ so a worker's times and the trainer's compare directly.
 import msgspec
 
 from wellfed.records._record import Record
+from wellfed.records.looks import Look
 from wellfed.records.plan import Plan
 
 __all__ = [
@@ -188,6 +189,19 @@ class Epoch(Record, frozen=True, kw_only=True):
     """Batches delivered."""
     complete: bool = False
     """Whether it ran to its end."""
+    pickle_ns: tuple[int, ...] = ()
+    """Time that pickling each worker's start took, within its `start_ns`; empty with fork."""
+    pickled_bytes: tuple[int, ...] = ()
+    """Bytes that were pickled for each: the dataset, and what else the worker is given."""
+    order: int = -1
+    """Fingerprint of the first indices that the sampler gave; -1 if it gives none that are whole
+    numbers."""
+    numbers: dict[str, int] = msgspec.field(default_factory=dict)
+    """Whole numbers that the trainer's copy of the dataset holds at `iter()`, by attribute."""
+    gc_ns: int = 0
+    """Time that Python's full garbage collections took in the trainer's process."""
+    gc_runs: int = 0
+    """How many there were."""
 
 
 class Gauge(Record, frozen=True, kw_only=True):
@@ -249,6 +263,12 @@ class LoaderSeen(Record, frozen=True, kw_only=True):
     batches: int
     wait_s: float
     """Seconds the trainer waited for it in all."""
+    depth: int = 0
+    """The most of its batches that can be in the making or waiting at once."""
+    persistent: bool = False
+    """Whether its workers, and the batches that they hold, stay when it is not iterated."""
+    payload_bytes: int = 0
+    """Bytes of tensors and arrays in one of its batches; 0 if none was looked into."""
 
 
 class Trace(Record, frozen=True, kw_only=True):
@@ -286,3 +306,5 @@ class Trace(Record, frozen=True, kw_only=True):
     """Where steps ran, as far as seen: "cpu" or "cuda"."""
     failures: tuple[str, ...] = ()
     """Probes that failed and were switched off, one sentence each."""
+    looks: tuple[Look, ...] = ()
+    """Closer looks at some batches, in the order they were delivered."""

@@ -43,7 +43,7 @@ class Remedy(Record, frozen=True, kw_only=True):
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """One thing that costs time, with its evidence and its remedies."""
+    """One thing that costs time, or worse, with its evidence and its remedies."""
 
     code: str
     """Stable code with a page in the docs: "WF201"."""
@@ -56,6 +56,9 @@ class Finding(Record, frozen=True, kw_only=True):
     """Share of the consumer's time that this costs, 0 to 1: what could be won at most."""
     remedies: tuple[Remedy, ...] = ()
     """Best first."""
+    stakes: str = "time"
+    """What is at stake: "time"; "run", which a limit would end; or "data", which is not what it is
+    meant to be. Data comes before the run, and the run before time, whatever they cost."""
 
 
 class Knob(Record, frozen=True, kw_only=True):

@@ -11,8 +11,9 @@ from typing import Any
 
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.patches import Patches
+from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.passes import Passes
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.recorder import Recorder
 from wellfed.records import Plan
 
 __all__ = ["EngineIterators"]

@@ -4,12 +4,14 @@ They take the places of the dataset and of the collate function when the fetch b
 them back when it ends, however it ends; what they stand for is called as torch would call it.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 from wellfed._engine.watch.content import leading
 from wellfed._engine.watch.counters import Reading
+from wellfed._engine.watch.looking import Looking
 
 __all__ = ["Fetch"]
 
@@ -62,6 +64,7 @@ class Fetch:
         "_collate",
         "_fetcher",
         "_iterator",
+        "_looking",
         "_source",
         "before",
         "began_ns",
@@ -70,12 +73,18 @@ class Fetch:
         "collate_ns",
         "counted",
         "entered_ns",
+        "looked_ns",
         "states",
         "took_ns",
     )
 
-    def __init__(self, fetcher: Any, clock: Callable[[], int], *, closely: bool) -> None:
+    def __init__(
+        self, fetcher: Any, looking: Looking | None, clock: Callable[[], int], *, closely: bool
+    ) -> None:
         self.closely = closely
+        self.looked_ns = 0
+        """Time within the fetch that a closer look took."""
+        self._looking = looking
         self._clock = clock
         self._fetcher = fetcher
         self._iterator = hasattr(fetcher, "dataset_iter")
@@ -110,11 +119,24 @@ class Fetch:
     def _timed_collate(self, samples: Any) -> Any:
         if self._fetcher.auto_collation and type(samples) is list:
             self.counted = len(samples)
+        if self._looking is not None and self._looking.on:
+            self._look(self._looking, samples)
         began, cpu = self._clock(), time.thread_time_ns()
         batch = self._collate(samples)
         self.collate_ns = self._clock() - began
         self.collate_cpu_ns = time.thread_time_ns() - cpu
         return batch
+
+    def _look(self, looking: Looking, samples: Any) -> None:
+        began = self._clock()
+        with contextlib.suppress(Exception):  # what cannot be looked at is not seen
+            looking.saw(samples)
+        self.looked_ns = self._clock() - began
+
+    @property
+    def dataset(self) -> Any:
+        """The dataset that the batch is made of."""
+        return self._fetcher.dataset if self._iterator else self._source
 
     def samples(self, index: Any, batch: Any) -> int:
         """Samples in the batch that was made for `index`; -1 if that cannot be told."""

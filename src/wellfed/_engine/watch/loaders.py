@@ -26,6 +26,7 @@ from wellfed._engine.reading import read_plan
 from wellfed._engine.template import serve
 from wellfed._engine.watch import worker
 from wellfed._engine.watch.engine_iterators import EngineIterators
+from wellfed._engine.watch.garbage import Garbage
 from wellfed._engine.watch.passes import Passes
 from wellfed._engine.watch.pinning import timed_pin_loop
 from wellfed._engine.watch.recorder import Recorder
@@ -63,6 +64,7 @@ class Watch:
         self._clock = clock
         self._sites = Sites()
         self._patches = Patches()
+        self._garbage = Garbage(clock)
         self._passes = Passes(before_next, clock)
         self._torchs = TorchIterators(self._passes, self._recorder)
         self._engines = EngineIterators(self._passes, self._recorder)
@@ -84,11 +86,13 @@ class Watch:
         self._patches.wrap(_utils.pin_memory, "_pin_memory_loop", timed_pin_loop(self._clock))
         for kind in worker.FETCHERS:
             self._patches.replace(kind, "fetch", worker.watched_fetch(kind.fetch))
+        self._garbage.listen()
 
     def undo(self) -> None:
         """Put back all that `install` replaced, and stop seeing. Harmless when called twice."""
         self._passes.close()
         self._patches.undo()
+        self._garbage.undo()
         self._torchs.undo()
 
     # -- what torch calls ---------------------------------------------------------------------
@@ -125,7 +129,7 @@ class Watch:
         name = " ".join(str(part) for part in parts)
         recorder = self.recorders.get(name)
         if recorder is None:
-            recorder = Recorder(site, loader, plan, self._clock, name=name)
+            recorder = Recorder(site, loader, plan, self._clock, name=name, garbage=self._garbage)
             self.recorders[name] = recorder
         # An iterator does not keep its loader: one that is built in the head of a loop is gone.
         recorder.loader = (lambda: loader) if self._keep_loaders else weakref.ref(loader)

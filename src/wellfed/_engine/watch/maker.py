@@ -26,6 +26,7 @@ from wellfed._engine.watch.content import look
 from wellfed._engine.watch.counters import Counters, Reading
 from wellfed._engine.watch.fetch import Fetch
 from wellfed._engine.watch.hot_lines import HotLines, Seen
+from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.note import (
     ALLOWED,
     CORE,
@@ -40,6 +41,7 @@ from wellfed._engine.watch.note import (
 )
 from wellfed._engine.watch.opened_files import OpenedFiles
 from wellfed._engine.watch.placement import allowed_cpus, cpu_core, threads
+from wellfed.records import Look
 
 __all__ = ["Maker"]
 
@@ -79,6 +81,7 @@ class Maker:
         *,
         sparing: bool = False,
         seeded: bool = False,
+        looking: Looking | None = None,
     ) -> None:
         """Prepare; nothing is opened before the first fetch.
 
@@ -89,6 +92,7 @@ class Maker:
             sparing: note only as many batches as the time that making takes allows for, and do not
                 look at the random generators, which costs most.
             seeded: the engine seeds each sample, so that draws cannot be told from that.
+            looking: decides about closer looks at batches; None: there are none.
         """
         self.worker = worker
         self.clock = clock
@@ -101,6 +105,9 @@ class Maker:
         """Files newly seen opened during that fetch."""
         self.lines: list[Seen] = []
         """Where fetches spent their time, as sampled since the last batch that was looked into."""
+        self.look: Look | None = None
+        """What a closer look at that batch showed, where there was one."""
+        self.looking = looking
         self._batches = 0
         self._opened = opened
         self._paths_sent = 0
@@ -126,7 +133,7 @@ class Maker:
 
         A sparing maker leaves `note` at None where this batch is not watched.
         """
-        self.note = None
+        self.note = self.look = None
         if self._sparing and self._spent_ns * SPARED > self._made_ns:
             return self._unwatched(original, fetcher, index)
         fetch = self._begin(fetcher) if not self._off else None
@@ -153,8 +160,10 @@ class Maker:
         entered_ns = self.clock()
         fetch = None
         try:
-            fetch = Fetch(fetcher, self.clock, closely=self._closely())
+            fetch = Fetch(fetcher, self.looking, self.clock, closely=self._closely())
             fetch.entered_ns = entered_ns
+            if self.looking is not None:
+                self.looking.begin(fetch.dataset)
             look = self._batches < RNG_FIRST or self._batches % RNG_EVERY == 0
             if look and not self.seeded and not self._sparing:
                 fetch.states = states()
@@ -172,8 +181,9 @@ class Maker:
     def _end(self, fetch: Fetch, fetched_ns: int, index: Any, batch: Any) -> None:
         try:
             after = self._counters_here().read(files=fetch.closely)
-            fetch_ns = fetched_ns - fetch.began_ns
-            note = self._write(fetch, after, fetch_ns, fetch.samples(index, batch))
+            fetch_ns = fetched_ns - fetch.began_ns - fetch.looked_ns
+            samples = fetch.samples(index, batch)
+            note = self._write(fetch, after, fetch_ns, samples)
             self._mean_ns += (fetch_ns - self._mean_ns) / min(self._batches + 1, MEAN_OVER)
             looked = self._is_looked_into()
             self.describe(note, batch)
@@ -181,7 +191,10 @@ class Maker:
                 self._sample_lines()
             if fetch.states is not None:
                 note[DREW] = drew(fetch.states, states())
-            note[WATCH] = self.clock() - fetched_ns + fetch.began_ns - fetch.entered_ns
+            if self.looking is not None:
+                self.look = self.looking.end(fetch.dataset, samples)
+            watched_ns = self.clock() - fetched_ns + fetch.looked_ns
+            note[WATCH] = watched_ns + fetch.began_ns - fetch.entered_ns
             self._spent_ns += min(note[WATCH], MOST_WATCH_NS) + STAND_IN_NS * len(fetch.took_ns)
             self._made_ns += fetch_ns
             self.note = note

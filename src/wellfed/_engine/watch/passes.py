@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from wellfed._engine.watch import frames, worker
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.one_pass import Pass
+from wellfed._engine.watch.recorder import Recorder
 
 __all__ = ["Passes"]
 
@@ -92,10 +93,12 @@ class Passes:
         if one is None:
             return original(it)
         began = self.clock()
+        indices: Any = None
         try:
-            return original(it)
+            indices = original(it)
+            return indices
         finally:
-            one.sampler_ns += self.clock() - began
+            one.indexed(indices, self.clock() - began)
 
     def shut_down(self, original: Callable[..., Any], it: Any) -> Any:
         """Workers are ended."""

@@ -2,6 +2,7 @@
 
     iterator.__init__        a Pass begins: start-up is timed
       Process.start            each worker's start is timed
+        reduction.dump           what spawn and forkserver pickle for it, too
     iterator.__next__        see `passes`
       _try_get_data            which batch's message arrived, with the worker's note
     iterator._reset          persistent workers: the next Pass
@@ -10,6 +11,7 @@
 The one object that is touched is the queue that workers answer through (see `messages`).
 """
 
+import multiprocessing.reduction
 import sys
 import threading
 from collections.abc import Callable
@@ -22,8 +24,9 @@ from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.patches import Patches
 from wellfed._engine.watch import worker
 from wellfed._engine.watch.messages import MessageLengths
+from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.passes import Passes
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.recorder import Recorder
 
 __all__ = ["WATCHED_LOOPS", "TorchIterators"]
 
@@ -60,6 +63,7 @@ class TorchIterators:
         patches.wrap(base, "__next__", self._next)
         patches.wrap(base, "_next_index", self._passes.next_index)
         patches.replace(_utils.worker, "_worker_loop", worker.watched_loop)
+        patches.wrap(multiprocessing.reduction, "dump", self._dump)
         self._patches = patches
         self.learn(torch_loader._MultiProcessingDataLoaderIter)
 
@@ -95,8 +99,7 @@ class TorchIterators:
             self._building.one = None
             raise
         if one is not None:
-            one.epoch.setdefault("start_ns", []).append(self._passes.clock() - began)
-            one.epoch["started_workers"] = one.epoch.get("started_workers", 0) + 1
+            one.started(self._passes.clock() - began)
 
     # -- what torch calls ---------------------------------------------------------------------
 
@@ -120,6 +123,17 @@ class TorchIterators:
         if one is not None and one.recorder.plan.workers == 0:
             one.epoch["ready_ns"] = self._passes.clock()
             self._building.one = None
+        return None
+
+    def _dump(
+        self, original: Callable[..., None], given: Any, file: Any, *args: Any, **kw: Any
+    ) -> None:
+        one = self._building.one
+        if one is None or self._passes.blind:
+            return original(given, file, *args, **kw)
+        began, before = self._passes.clock(), file.tell()
+        original(given, file, *args, **kw)
+        one.pickled(self._passes.clock() - began, file.tell() - before)
         return None
 
     def _reset(

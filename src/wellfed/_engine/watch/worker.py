@@ -20,13 +20,16 @@ from typing import Any
 
 from torch._utils import ExceptionWrapper
 from torch.utils.data._utils import fetch as _torch_fetch
+from torch.utils.data._utils.worker import _ResumeIteration
 from torch.utils.data._utils.worker import _worker_loop as _torch_worker_loop
 
 from wellfed._engine.watch import frames
 from wellfed._engine.watch.hot_lines import Seen
+from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.note import QUEUED, SENT, SERIALISE, SERIALISE_CPU, Note
 from wellfed._engine.watch.opened_files import OpenedFiles
+from wellfed.records import Look
 
 __all__ = [
     "FETCHERS",
@@ -84,6 +87,7 @@ class Mail:
     __slots__ = (
         "begun_ns",
         "lines",
+        "look",
         "message_bytes",
         "note",
         "opened_ns",
@@ -100,6 +104,7 @@ class Mail:
         paths: list[str],
         begun_ns: int,
         lines: list[Seen] | None = None,
+        look: Look | None = None,
     ) -> None:
         self.pin_ns = 0
         self.opening_ns = opening_ns
@@ -109,6 +114,7 @@ class Mail:
         self.paths = paths
         self.begun_ns = begun_ns
         self.lines = lines or []
+        self.look = look
 
 
 class Index(int):
@@ -157,6 +163,7 @@ class Envelope:
         "_data",
         "_index",
         "_lines",
+        "_look",
         "_maker",
         "_note",
         "_paths",
@@ -178,6 +185,7 @@ class Envelope:
         self._note = note
         self._paths = paths
         self._lines = lines or []
+        self._look = maker.look
         self._put_ns = maker.clock()
 
     def begin(self) -> None:
@@ -202,7 +210,7 @@ class Envelope:
         note[QUEUED] = self._began_ns - self._put_ns
         note[SENT] = now
         self._maker.feeder_cpu_ns += cpu
-        return (note, self._paths, self._maker.begun_ns, self._lines)
+        return (note, self._paths, self._maker.begun_ns, self._lines, self._look)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open_envelope, (_Begin(self), self._index, self._data, _End(self))
@@ -212,7 +220,7 @@ def _open_envelope(
     opening_ns: int,
     number: int,
     data: Any,
-    written: tuple[Note, list[str], int, list[Seen]] | tuple[()],
+    written: tuple[Note, list[str], int, list[Seen], Look | None] | tuple[()],
 ) -> tuple[Index, Any]:
     """Runs in the trainer (or its pinning thread): back to torch's plain pair."""
     index = Index(number)
@@ -235,6 +243,8 @@ class _Inbox:
         request = self._queue.get(*args, **kwargs)
         now = self._maker.clock()
         self._maker.took(now, now - self._idle_since_ns)
+        if isinstance(request, _ResumeIteration) and self._maker.looking is not None:
+            self._maker.looking.resumed()
         return request
 
     def resumed(self) -> None:
@@ -305,7 +315,8 @@ def _run(loop: Callable[..., None], args: tuple[Any, ...]) -> None:
     names = loop.__code__.co_varnames[: loop.__code__.co_argcount]
     try:
         given = dict(zip(names, args, strict=True))
-        maker = Maker(given["worker_id"], opened_files)
+        number = given["worker_id"]
+        maker = Maker(number, opened_files, looking=Looking(number))
         given["index_queue"] = inbox = _Inbox(given["index_queue"], maker)
         given["data_queue"] = _Outbox(given["data_queue"], maker, inbox)
         for kind in FETCHERS:

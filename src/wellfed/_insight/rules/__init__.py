@@ -12,6 +12,7 @@ from wellfed._insight.rules.cache import (
     read_amplification,
 )
 from wellfed._insight.rules.consumer import consumer_bound
+from wellfed._insight.rules.correctness import duplicate_samples, equal_seeds, frozen_epoch
 from wellfed._insight.rules.cpu import (
     affinity_pinned,
     cpu_quota,
@@ -20,7 +21,9 @@ from wellfed._insight.rules.cpu import (
     thread_oversubscription,
 )
 from wellfed._insight.rules.device import blocking_copy, pin_bound
-from wellfed._insight.rules.epochs import startup_respawn
+from wellfed._insight.rules.epochs import startup_pickle, startup_respawn
+from wellfed._insight.rules.growth import memory_growth_cow
+from wellfed._insight.rules.limits import fd_limit, memory_risk_prefetch, shm_too_small, swap
 from wellfed._insight.rules.locks import lock_serialised
 from wellfed._insight.rules.making import collate_bound, serialization_bound
 from wellfed._insight.rules.neighbours import noisy_neighbour
@@ -33,12 +36,34 @@ from wellfed._insight.rules.overhead import (
 from wellfed._insight.rules.ranks import rank_oversubscription, rank_straggler
 from wellfed._insight.rules.step import interference
 from wellfed._insight.rules.storage import latency_bound, storage_bound
+from wellfed._insight.rules.structure import (
+    cache_lost,
+    idle_workers,
+    sampler_bound,
+    too_few_shards,
+)
 from wellfed._insight.rules.transport import transport_bytes, transport_objects
 from wellfed.seams import Rule
 
 __all__ = ["CODES", "RULES"]
 
 RULES: tuple[Rule, ...] = (
+    # what is not as it is meant to be: these come first, whatever they cost
+    duplicate_samples,  # WF701
+    equal_seeds,  # WF702
+    frozen_epoch,  # WF703
+    # what would end the run: these come next
+    memory_growth_cow,  # WF801
+    memory_risk_prefetch,  # WF802
+    shm_too_small,  # WF803
+    fd_limit,  # WF804
+    # what costs time
+    swap,  # WF805
+    sampler_bound,  # WF605
+    too_few_shards,  # WF604
+    idle_workers,  # WF603
+    cache_lost,  # WF606
+    startup_pickle,  # WF602
     rank_straggler,  # WF503
     lock_serialised,  # WF504
     affinity_pinned,  # WF205
@@ -98,6 +123,19 @@ CODES: dict[str, str] = {
     "rank_straggler": "WF503",
     "lock_serialised": "WF504",
     "startup_respawn": "WF601",
+    "startup_pickle": "WF602",
+    "idle_workers": "WF603",
+    "too_few_shards": "WF604",
+    "sampler_bound": "WF605",
+    "cache_lost": "WF606",
+    "duplicate_samples": "WF701",
+    "equal_seeds": "WF702",
+    "frozen_epoch": "WF703",
+    "memory_growth_cow": "WF801",
+    "memory_risk_prefetch": "WF802",
+    "shm_too_small": "WF803",
+    "fd_limit": "WF804",
+    "swap": "WF805",
     "too_noisy": "WF901",
     "not_enough_evidence": "WF902",
 }

@@ -13,6 +13,8 @@ LITTLE = 0.10
 
 # A loop that launches work for a device and waits for it keeps its core busy only in part.
 ONE_CORE = 0.9
+# Full collections of garbage that take more than this are worth a line: others do not show.
+GARBAGE = 0.02
 
 
 def consumer_bound(case: Case) -> Finding | None:
@@ -46,6 +48,7 @@ def consumer_bound(case: Case) -> Finding | None:
                 value=stats.step_cpu_cores,
             )
         )
+    edge, garbage = _first_batches(case), _garbage(case)
     return Finding(
         code="WF101",
         name="consumer_bound",
@@ -53,7 +56,7 @@ def consumer_bound(case: Case) -> Finding | None:
             f"Your own step takes {duration(step_s)} of every {duration(stats.period_s.value)}; "
             f"a perfect loader would gain at most {share(most)}."
         ),
-        evidence=tuple(evidence),
+        evidence=(*evidence, *(one[0] for one in (edge, garbage) if one)),
         cost_share=lost,
         remedies=(
             Remedy(
@@ -71,6 +74,47 @@ def consumer_bound(case: Case) -> Finding | None:
                 if loop
                 else ()
             ),
+            *(one[1] for one in (edge, garbage) if one),
+        ),
+    )
+
+
+def _first_batches(case: Case) -> tuple[Evidence, Remedy] | None:
+    """The wait for each epoch's first batch, which no worker hides."""
+    startup, epoch_s = case.stats.startup_s, case.stats.epoch_s
+    if startup is None or not epoch_s or startup.value < SIGNIFICANT * epoch_s:
+        return None
+    part = min(1.0, startup.value / epoch_s)
+    return (
+        Evidence(
+            text=f"each epoch waits {duration(startup.value)} for its first batch, {share(part)} "
+            "of it",
+            value=startup.value,
+            low=startup.low,
+            high=startup.high,
+        ),
+        Remedy(
+            change="smaller batches in the loader, or longer epochs",
+            why="the first batch takes as long as a batch takes; nothing hides it",
+            reproducibility="changes which samples meet in a batch, unless joined in the loop",
+        ),
+    )
+
+
+def _garbage(case: Case) -> tuple[Evidence, Remedy] | None:
+    """Full collections of Python's garbage in the trainer's process."""
+    took_s = sum(epoch.gc_ns for epoch in case.trace.epochs) * 1e-9
+    runs = sum(epoch.gc_runs for epoch in case.trace.epochs)
+    part = took_s / case.ledger.wall_s if case.ledger.wall_s else 0.0
+    if part < GARBAGE:
+        return None
+    return (
+        Evidence(
+            text=f"{runs} full garbage collections took {share(part)} of the time", value=part
+        ),
+        Remedy(
+            change="gc.collect(); gc.freeze()  # once all is set up",
+            why="the collector then no longer walks through what stays for good",
         ),
     )
 

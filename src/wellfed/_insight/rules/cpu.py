@@ -143,6 +143,8 @@ def thread_oversubscription(case: Case) -> Finding | None:
     stats, plan = case.stats, case.plan
     if plan.workers == 0 or not waits(case) or stats.native_cpu_share < 0.25:
         return None
+    if not computes(case):  # a thread that is seldom on a core crowds nobody, whatever its part
+        return None
     wanted = plan.workers * (1 + stats.native_cpu_share)
     crowded = stats.maker_queue_share >= QUEUED or stats.preemptions_per_batch >= 10
     if wanted < 1.2 * usable_cores(case) and not crowded:

@@ -17,7 +17,8 @@ from torch.utils.data import (
 from wellfed._engine.reading import in_memory, read_workload
 from wellfed._engine.watch import recorder as recorder_module
 from wellfed._engine.watch.note import NO_NOTE, NOTE_FIELDS
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.one_pass import Pass
+from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.worker import Index, Mail
 from wellfed.records import Plan, Span
 from wellfed.testing import FakeClock, TinyItems

@@ -16,7 +16,8 @@ from torch.utils.data import dataloader as torch_loader
 from wellfed._engine.reading import read_plan
 from wellfed._engine.watch import frames, loaders
 from wellfed._engine.watch.loaders import StopWatching, Watch
-from wellfed._engine.watch.recorder import Pass, Recorder
+from wellfed._engine.watch.one_pass import Pass
+from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.stalls import StallClock
 from wellfed.testing import TinyItems
 
