@@ -71,3 +71,14 @@ def test_batches_that_move_until_one_may_not(dataset: str, persistent: bool) -> 
     case = Case(dataset=dataset, length=40, draws=draws, workers=3, persistent=persistent)
 
     agree(case, under(2, case), DataLoader)
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_that_is_left_while_a_batch_under_way_draws(processes: int, prefetch: int) -> None:
+    case = Case(
+        dataset="sometimes", length=5, draws=("python",), batch_size=None, collate="keep",
+        workers=processes, prefetch=prefetch, persistent=True, script="leave",
+    )  # fmt: skip
+
+    agree(case, under(processes, case), DataLoader)

@@ -74,18 +74,24 @@ class Unpacker:
             Unfit: its parts cannot be joined.
         """
         began_ns = time.perf_counter_ns()
-        told = tuple(self._told(epoch, process, record) for process, record, _ in batch.parts)
+        process, first, arrived_ns = batch.parts[0]
         value, failure, raised = None, b"", None
-        _, first, _ = batch.parts[0]
+        # What is told lies in the slabs, which may be free once they are unpacked.
+        alone, most = len(batch.parts) == 1, epoch.flow.most
+        told: tuple[Any, ...] = (self._told(epoch, process, first),)
+        if not alone:
+            told = tuple(self._told(epoch, one, part) for one, part, _ in batch.parts)
+            arrived_ns = max(at_ns for _, _, at_ns in batch.parts)
         try:
-            parts = [self._unpacked(one, record, epoch.flow.most) for one, record, _ in batch.parts]
-            value = joined(parts) if len(parts) > 1 else parts[0]
+            if alone:
+                value = self._unpacked(process, first, most)
+            else:
+                value = joined([self._unpacked(one, part, most) for one, part, _ in batch.parts])
             failure = first.body if first.kind == Kind.RAISED else b""
         except Unfit:
             raise
         except Exception as error:  # of the user's own classes, when they are unpickled
             raised = error
-        arrived_ns = max(arrived_ns for _, _, arrived_ns in batch.parts)
         delivery = Delivery(told, arrived_ns, time.perf_counter_ns() - began_ns, held)
         return Taken(value, failure, raised, delivery)
 

@@ -161,6 +161,8 @@ class Crew:
             if fd == member.descriptor:
                 dead.append(number)
             came += [(number, record) for record in self._records(member)]
+        if not dead and not self._silent:
+            return came
         # What the dead had sent is read to its end; others may go on sending for ever.
         silent = set(dead).difference(number for number, _ in came)
         if silent and (not came or silent & self._silent):
@@ -169,23 +171,23 @@ class Crew:
         return came
 
     def _records(self, member: _Member) -> list[Record]:
+        """All that has come: its window bounds how much a worker may have sent."""
+        came: list[Record] = []
         try:
-            # One at a time: epoll says so again where there are more.
-            read = wire.read_record(member.socket)
-            if read is not None:
+            while (read := wire.read_record(member.socket)) is not None:
                 record, fds = read
                 for (slab, nbytes), fd in zip(record.fresh, fds, strict=True):
                     member.shelf.adopt(slab, nbytes, fd)
                 for slab in record.retired:
                     member.shelf.drop(slab)
-                return [record]
-            if member.connected:
-                # The process descriptor will say so too.
-                self._poll.unregister(member.socket)
-                member.connected = False
+                came.append(record)
         except BlockingIOError:
-            pass
-        return []
+            return came
+        if member.connected:
+            # The process descriptor will say so too.
+            self._poll.unregister(member.socket)
+            member.connected = False
+        return came
 
     def _death(self, dead: list[int]) -> RuntimeError:
         pids = ", ".join(str(self._members[number].pid) for number in dead)

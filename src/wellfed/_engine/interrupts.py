@@ -34,13 +34,16 @@ class Calm:
         """The one that was there; None outside the block, or where it is none of Python's."""
         self.noted = False
         self.open = False
+        self.opened = _Opened(self)
+        """A part of the block that may be broken off."""
+        self._noting = self._note  # one object, so that it is known again
 
     def __enter__(self) -> None:
         handler = _signal.getsignal(_SIGINT)
-        if callable(handler) and threading.get_ident() == threading.main_thread().ident:
+        if callable(handler) and threading.current_thread() is threading.main_thread():
             # In this order: the signal may come between any two of these lines.
             self.noted, self.handler = False, handler
-            _signal.signal(_SIGINT, self._note)
+            _signal.signal(_SIGINT, self._noting)
 
     def __exit__(
         self,
@@ -52,17 +55,12 @@ class Calm:
         if self.handler is None:
             return
         # Unless the user's code has put one of its own there.
-        if _signal.getsignal(_SIGINT) == self._note:
+        if _signal.getsignal(_SIGINT) is self._noting:
             _signal.signal(_SIGINT, self.handler)
         handler, self.handler = self.handler, None
         if self.noted:
             self.noted = False
             handler(_SIGINT, None)
-
-    @property
-    def opened(self) -> "_Opened":
-        """A part of the block that may be broken off."""
-        return _Opened(self)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.open and self.handler is not None:

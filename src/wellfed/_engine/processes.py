@@ -155,13 +155,17 @@ class ProcessStream:
             self._begin()
 
     def _settle(self) -> None:
-        """Send all that torch would have sent by now: random streams go on where that ends."""
-        while self._flow.mode in (Mode.TRYING, Mode.SETTLING) and self._flow.out:
+        """Send all that torch would have sent by now: random streams go on where that ends.
+
+        What is under way is waited for, as torch does: it may yet turn out to draw.
+        """
+        while self._flow.mode is not Mode.FIXED and self._flow.out:
             self._receive(None)
             self._dispatch()
 
     def _new_epoch(self, number: int, indices: Iterator[Any], mode: Mode) -> Epoch:
-        return Epoch(number, indices, self._new_flow(mode), self._calm)
+        self._flow = self._new_flow(mode)
+        return Epoch(number, indices, self._flow, self._calm)
 
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
@@ -174,10 +178,6 @@ class ProcessStream:
     @property
     def _window(self) -> int:
         return self._job.workers * ahead(self.plan)
-
-    @property
-    def _flow(self) -> Flow:
-        return self._epoch.flow
 
     def _begin(self) -> None:
         for _ in range(self._window):
@@ -201,7 +201,8 @@ class ProcessStream:
             self._anew = False
             self._crew.dismiss()
             self._start(self._crew)
-            self._epoch.again(self._new_flow(Mode.FIXED))
+            self._flow = self._new_flow(Mode.FIXED)
+            self._epoch.again(self._flow)
         self._crew.give_back()
         processes = len(self._crew)
         for send in self._flow.sends():
@@ -311,9 +312,9 @@ class ProcessStream:
         self._refuse_the_dead()
         self._held = 0
         while not self._advance():
+            self._dispatch()
             self._held = self._flow.ready if self._job.watched else 0
             self._receive(left_s(deadline, self._job.timeout_s))
-            self._dispatch()
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:
