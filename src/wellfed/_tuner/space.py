@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from wellfed._insight.memory import fit
 from wellfed._insight.outlook import forecast_of, worker_counts
 from wellfed._insight.predict import predict_period, speedup
 from wellfed._insight.supply import usable_cores
@@ -61,6 +62,10 @@ def space(case: Case, rng: np.random.Generator, *, spare_bytes: float | None = N
     found = [Choice(plan=here, seconds=period_s.value, memory_bytes=0)]
     refused: list[tuple[Plan, str]] = []
     for plan in _plans(case):
+        fitting = fit([case], plan)
+        if not fitting.fits:
+            refused.append((plan, str(fitting)))
+            continue
         forecast = _forecast(case, plan, rng)
         more = forecast.memory_bytes or 0
         if spare_bytes is not None and more > spare_bytes:
