@@ -104,9 +104,21 @@ def find(case: Case) -> tuple[Finding, ...]:
     worst = min(STAKES.index(one.stakes) for one in found)
     rivals = [one for one in found if STAKES.index(one.stakes) == worst]
     most = max(one.cost_share.value for one in rivals)
-    bound = next(one for one in rivals if one.cost_share.value >= ABOUT_THE_SAME * most)
+    dear = [one for one in rivals if one.cost_share.value >= ABOUT_THE_SAME * most]
+    keeps_up = any(one.name == "consumer_bound" for one in dear)
+    bound = next(one for one in dear if _pays(one) or not keeps_up)
     rest = sorted((one for one in found if one is not bound), key=lambda one: -one.cost_share.value)
     return (bound, *rest)
+
+
+def _pays(finding: Finding) -> bool:
+    """Whether a remedy of it is worth a change, as far as that is predicted.
+
+    Where the loader keeps up but for a few per cent, a cause of those is no verdict: it is listed
+    after the one that there is nothing to fix.
+    """
+    gains = [one.gain.value for one in finding.remedies if one.gain is not None]
+    return not gains or max(gains) >= 1 + SIGNIFICANT
 
 
 def headline(bound: Finding) -> str:

@@ -122,10 +122,12 @@ def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> 
         thread_safe: whether samples may be fetched by several threads.
     """
     measured = means_of(readings)
+    best = min(measured, key=lambda plan: measured[plan], default=torchs.choices[0].plan)
+    depths = {2, best.prefetch, torchs.choices[0].plan.prefetch}
     found: list[Choice] = []
     for choice in sorted(torchs.choices, key=lambda one: one.plan != torchs.choices[0].plan):
         plan = choice.plan
-        if plan.workers and plan.prefetch != 2 and plan != torchs.choices[0].plan:
+        if plan.workers and plan.prefetch not in depths:
             continue
         backend = "processes" if plan.workers else "inline"
         own = msgspec.structs.replace(plan, backend=backend)

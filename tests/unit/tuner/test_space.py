@@ -76,3 +76,11 @@ def test_threads_are_tried_with_consent_only() -> None:
     ours = own_space(torchs, [], thread_safe=True)
 
     assert {one.plan.threads for one in ours.choices} == {0, 8, 32, 128}
+
+
+def test_a_depth_that_was_best_for_torch_is_tried_for_wellfed_too() -> None:
+    torchs = found(case_of("uneven_batches"))
+    deep = next(one.plan for one in torchs.choices if one.plan.prefetch == 8)
+    ours = own_space(torchs, [Reading(plan=deep, seconds=0.001)], thread_safe=False)
+
+    assert {one.plan.prefetch for one in ours.choices if one.plan.workers} == {2, 8}

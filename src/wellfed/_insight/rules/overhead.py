@@ -126,7 +126,10 @@ def per_batch_overhead(case: Case) -> Finding | None:
     if not _dominated_by_batches(case, samples) or (stats.payload_bytes or 0) >= MANY_BYTES:
         return None
     fixed_s = moving_s(case) if case.plan.workers else stage_s(case, "collate") + _rest_s(case)
-    if not by_rows(case) and (fixed_s < samples_s(case) or many_parts(case)):
+    # Collating grows with the samples. And while a worker collates in Python, taking the batch
+    # before waits for it, which looks like a cost of handing over.
+    made_s = stage_s(case, "fetch") if case.plan.workers else samples_s(case)
+    if not by_rows(case) and (fixed_s < made_s or many_parts(case)):
         return None
     if by_rows(case):
         fixed_s = stage_s(case, "fetch")
