@@ -13,8 +13,11 @@ from wellfed._engine.interrupts import Calm
 
 @pytest.fixture(autouse=True)
 def handler_as_it_was() -> Iterator[None]:
+    """Python's own; a shell has a command that it runs in the background ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    after = signal.signal(signal.SIGINT, before)
+    assert after is signal.default_int_handler
 
 
 def test_an_interrupt_comes_at_the_end_of_the_block() -> None:
