@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix docs bench gpu-test clean
+.PHONY: help demo test test-long check fix docs bench gpu-test clean
 
 help:  ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ demo: $(READY)  ## make a slow training run, say why it is slow, mend it, compar
 	$(BIN)/wellfed demo
 
 test: check  ## everything that is checked: walls, style, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(READY)  ## the tests left out of `test`, which measure for longer
+	$(BIN)/python -m pytest -m long
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -52,6 +52,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_cost_is_named_and_the_lines_add_up(name: str) -> None:
     proof = proof_of(deep(PLANTED[name]()))
@@ -67,6 +68,7 @@ def test_a_planted_cost_is_named_and_the_lines_add_up(name: str) -> None:
 _LIKE = {"hand_over": ("collate", "compute")}
 
 
+@pytest.mark.long
 def test_a_slow_step_is_named_and_confirmed() -> None:
     report = deep(DataLoader(Latency(0.001), batch_size=2, num_workers=2), step_s=0.03)
 
@@ -75,6 +77,7 @@ def test_a_slow_step_is_named_and_confirmed() -> None:
     assert "your step alone takes" in report.verdict.findings[0].evidence[0].text
 
 
+@pytest.mark.long
 def test_the_gain_of_the_remedy_is_measured_beside_what_was_predicted() -> None:
     report = deep(DataLoader(Latency(0.01), batch_size=4, num_workers=1))
 

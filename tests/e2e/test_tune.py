@@ -22,6 +22,7 @@ def step(batch: Any) -> None:
     del batch
 
 
+@pytest.mark.long
 def test_waiting_samples_get_workers_and_the_gain_is_measured() -> None:
     loader = DataLoader(Latency(0.004, length=2000), batch_size=8)
 

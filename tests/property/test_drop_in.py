@@ -55,7 +55,7 @@ MAP_CASES = {
 STREAM_CASES = {**BATCHES, "dataset": st.sampled_from(STREAMS)}
 
 # Processes are slow: few examples, but each combines many settings.
-SLOW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FAST = settings(max_examples=60, deadline=None)
 
 

@@ -31,7 +31,7 @@ def under(processes: int, case: Case) -> Any:
     return partial(wellfed.DataLoader, plan=plan)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     processes=st.integers(1, 4),
     case=st.builds(
