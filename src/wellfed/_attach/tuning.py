@@ -108,12 +108,12 @@ class _Tuner:
         case = self._case
         found = space(case, np.random.default_rng(0), spare_bytes=self._spare_bytes())
         torchs, readings = self._search(found, TORCH_SHARE)
-        answers = [answer_of("torch", found, readings, torchs)]
+        answers = [answer_of("torch", readings, torchs)]
         trials = trials_of("torch", found, readings)
         if not self._interrupted:
             ours = own_space(found, _readings(readings), self._thread_safe)
             own, others = self._search(ours, 1.0)
-            answers.append(answer_of("wellfed", ours, others, own, base=readings))
+            answers.append(answer_of("wellfed", others, own, base=readings))
             trials += trials_of("wellfed", ours, others)
         return Tuning(
             present=case.plan,

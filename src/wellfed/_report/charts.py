@@ -57,13 +57,18 @@ class Level(Record, frozen=True, kw_only=True):
     text: str
 
 
-class Stacked(Record, frozen=True, kw_only=True):
-    """Bars of parts that add up."""
+class Picture(Record, frozen=True, kw_only=True):
+    """What every chart has."""
 
     name: str
     title: str
     reading: str
     """How to read it, in a sentence or two."""
+
+
+class Stacked(Picture, frozen=True, kw_only=True):
+    """Bars of parts that add up."""
+
     unit: str
     stacks: tuple[Stack, ...]
     levels: tuple[Level, ...] = ()
@@ -79,12 +84,9 @@ class Point(Record, frozen=True, kw_only=True):
     text: str
 
 
-class Curve(Record, frozen=True, kw_only=True):
+class Curve(Picture, frozen=True, kw_only=True):
     """A forecast with its band, what was measured, and the limits over it."""
 
-    name: str
-    title: str
-    reading: str
     across: str
     """What the horizontal axis counts."""
     unit: str
@@ -93,12 +95,9 @@ class Curve(Record, frozen=True, kw_only=True):
     levels: tuple[Level, ...] = ()
 
 
-class Heat(Record, frozen=True, kw_only=True):
+class Heat(Picture, frozen=True, kw_only=True):
     """A value for each pair of settings; contours of another."""
 
-    name: str
-    title: str
-    reading: str
     across: str
     up: str
     columns: tuple[int, ...]
@@ -122,23 +121,17 @@ class Line(Record, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
-class Series(Record, frozen=True, kw_only=True):
+class Series(Picture, frozen=True, kw_only=True):
     """Quantities over time, in one unit."""
 
-    name: str
-    title: str
-    reading: str
     unit: str
     lines: tuple[Line, ...]
     levels: tuple[Level, ...] = ()
 
 
-class Histogram(Record, frozen=True, kw_only=True):
+class Histogram(Picture, frozen=True, kw_only=True):
     """How often each value came."""
 
-    name: str
-    title: str
-    reading: str
     unit: str
     edges: tuple[float, ...]
     """One more than the counts."""
@@ -162,12 +155,9 @@ class Lane(Record, frozen=True, kw_only=True):
     pieces: tuple[Piece, ...]
 
 
-class Lanes(Record, frozen=True, kw_only=True):
+class Lanes(Picture, frozen=True, kw_only=True):
     """Processes side by side over time."""
 
-    name: str
-    title: str
-    reading: str
     lanes: tuple[Lane, ...]
 
 

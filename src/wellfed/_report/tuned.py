@@ -43,7 +43,6 @@ def render_tuning(
     return str(sheet)
 
 
-LOADERS = {"torch": "torch", "wellfed": "wellfed"}
 IMPORTS = {
     "torch": "from torch.utils.data import DataLoader",
     "wellfed": "from wellfed import DataLoader",

@@ -28,7 +28,6 @@ class Tried(Protocol):
 
 def answer_of(
     loader: str,
-    found: Space,
     tried: Sequence[Tried],
     stop: Stop,
     base: Sequence[Tried] | None = None,
@@ -37,7 +36,6 @@ def answer_of(
 
     Args:
         loader: "torch" or "wellfed".
-        found: what might have been tried.
         tried: all stretches.
         stop: how the search ended.
         base: the stretches among which those of the present settings are, if not `tried`.
@@ -47,7 +45,6 @@ def answer_of(
     present = _seconds(base, base[0].reading.plan) if base else None
     if best is None or present is None:
         return None
-    del found
     return Answer(
         loader=loader,
         plan=stop.best,
