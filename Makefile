@@ -21,7 +21,14 @@ demo: $(READY)  ## make a slow training run, say why it is slow, mend it, compar
 	$(BIN)/wellfed demo
 
 test: check  ## everything that is checked: walls, style, types, tests
-	$(BIN)/python -m pytest -m "not long"
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-parts test-whole
+
+# Side by side: the whole programs mostly wait for processes to start.
+.PHONY: test-parts test-whole
+test-parts:
+	$(BIN)/python -m pytest -m "not long" tests/unit tests/property tests/contract tests/golden tests/gpu
+test-whole:
+	$(BIN)/python -m pytest -m "not long" -p no:cacheprovider tests/e2e tests/browser
 
 test-long: $(READY)  ## the tests left out of `test`, which measure for longer
 	$(BIN)/python -m pytest -m long
