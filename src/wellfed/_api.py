@@ -1,6 +1,6 @@
 """The verbs, each a few lines of composition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellfed._attach import Limits, Observation, Stops
@@ -31,6 +31,7 @@ def diagnose(
     *,
     seconds: float = 20.0,
     deep: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Report:
     """Iterate a loader, and say which resource bounds it.
 
@@ -46,15 +47,23 @@ def diagnose(
         deep: confirm the verdict by experiments on a copy of the loader, for at most 60 s more;
             the step then also runs on batches that it has had before. A dataset whose reading has
             side effects sets `wellfed_experiments = False` to be left out.
+        ignore: names or codes of findings that are known and meant to be so: "startup_respawn" or
+            "WF601".
 
     Raises:
         NoVerdict: the loader gave no batch.
+        UsageError: there is no such finding to ignore.
     """
+    from wellfed._insight.ignoring import ignoring, names_of
+
+    names_of(ignore)
     with Observation(Limits(seconds=seconds), stops=Stops.ALONE, keep_loaders=deep) as seen:
         while _epoch(loader, step) and seen.watching:
             pass
     report = seen.diagnose()
-    return seen.confirm(report, step=step, budget_s=DEEP_S) if deep else report
+    if deep:
+        report = seen.confirm(report, step=step, budget_s=DEEP_S)
+    return ignoring(report, ignore)
 
 
 def tune(

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -278,20 +278,23 @@ class Observation:
         """Batches seen of the loader that matters."""
         return len(self._seen[0].spans) if self._seen is not None else 0
 
-    def diagnose(self, command: list[str] | None = None) -> Report:
+    def diagnose(self, command: list[str] | None = None, *, ignore: Sequence[str] = ()) -> Report:
         """Judge what was seen.
 
         Args:
             command: what would run it again, for the report.
+            ignore: names or codes of findings to leave out.
 
         Raises:
             NoVerdict: no DataLoader was iterated, or none gave a batch.
+            UsageError: there is no such finding to ignore.
         """
         if self._seen is None:
             raise NoVerdict(self._nothing_seen())
+        from wellfed._insight.ignoring import ignoring
         from wellfed._judging import judge
 
-        return judge(*self._seen, self._machine, self._gauges, command)
+        return ignoring(judge(*self._seen, self._machine, self._gauges, command), ignore)
 
     def confirm(
         self,

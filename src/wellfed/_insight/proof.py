@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from wellfed._insight.diagnose import headline
+from wellfed._insight.binding import headline
 from wellfed._insight.estimate import divide
 from wellfed._insight.knobs import knobs
 from wellfed._insight.proven import proven

@@ -118,6 +118,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     """What the model expects of other numbers of workers and depths of the buffer."""
     bounds: tuple[Bound, ...] = ()
     """The speeds that single resources allow."""
+    ignored: tuple[str, ...] = ()
+    """Names of findings that were left out because the user asked for that."""
 
 
 class Case(Record, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ HEADINGS = [
     "An example that triggers it",
     "What to do",
     "When to ignore it",
+    "How to silence it",
 ]
 
 
