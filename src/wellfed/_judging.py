@@ -44,14 +44,16 @@ def survey(recorder: "Recorder", trace: Trace | None = None) -> Workload:
     The first is of torch's loader without workers: the engine reads tensors in memory by rows
     anyhow, in the trainer's process.
     """
-    from wellfed._engine.measure import time_copies, time_inline
+    from wellfed._engine.measure import time_copies, time_inline, time_release
 
     torchs = recorder.plan.backend == "torch"
     inline, rows = time_inline(recorder.in_memory_job if torchs else None)
     payloads = (
         [span.payload_bytes for span in trace.spans if span.payload_bytes > 0] if trace else []
     )
-    plain = pinned = None
+    plain = pinned = release = None
+    if trace is not None and torchs and trace.plan.workers and payloads:
+        release = time_release(sum(payloads) / len(payloads))
     if trace is not None and trace.device != "cpu" and payloads:
         plain, pinned = time_copies(sum(payloads) / len(payloads), trace.device)
     return msgspec.structs.replace(
@@ -61,6 +63,7 @@ def survey(recorder: "Recorder", trace: Trace | None = None) -> Workload:
         batched_fetch_s=rows,
         copy_s=plain,
         copy_pinned_s=pinned,
+        release_s=release,
     )
 
 

@@ -3,6 +3,7 @@
 Nothing is drawn from a global generator: indices and seeds come from one made here.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from wellfed.job import Job
 from wellfed.records import Fact
 
-__all__ = ["time_copies", "time_inline"]
+__all__ = ["time_copies", "time_inline", "time_release"]
 
 # Batches of each way, in turn: the medians of 300 settle within 2 %, and the whole trial ends
 # after MOST_S at the latest.
@@ -60,6 +61,30 @@ def _time_copy(payload_bytes: float, device: str, *, pin: bool) -> Fact[float]:
 def _finish(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def time_release(payload_bytes: float) -> Fact[float]:
+    """Seconds that the kernel takes to free the shared memory of a batch, with its last owner.
+
+    What nobody has mapped is the least of it: a step that read the batch pays for that, too.
+    """
+    length = int(min(max(1.0, payload_bytes), MOST_COPIED_BYTES))
+    spent_ns = []
+    try:
+        for _ in range(COPIES):
+            descriptor = os.memfd_create("wellfed-trial", os.MFD_CLOEXEC)
+            try:
+                os.posix_fallocate(descriptor, 0, length)
+            finally:
+                began = time.perf_counter_ns()
+                os.close(descriptor)
+            spent_ns.append(time.perf_counter_ns() - began)
+    except (OSError, AttributeError) as error:
+        return Fact(how=f"the trial failed: {error!r}")
+    median_s = sorted(spent_ns)[COPIES // 2] / 1e9
+    return Fact(
+        value=median_s * payload_bytes / length, how=f"median of {COPIES} trials after the run"
+    )
 
 
 def time_inline(job: Job | None) -> tuple[Fact[float], Fact[float]]:

@@ -17,6 +17,9 @@ __all__ = ["bound_first", "confidence", "headline", "without"]
 # Costs within so much of the largest count as the same: the rules' order decides.
 ABOUT_THE_SAME = 0.7
 
+# A remedy whose gain may as well be a loss of so much is no headline.
+LEAST_GAIN = 0.9
+
 # What a finding may put at stake, the worst first.
 STAKES = ("data", "run", "time")
 
@@ -50,9 +53,9 @@ def _pays(finding: Finding) -> bool:
 
 
 def headline(bound: Finding) -> str:
-    """The sentence of the finding, and what to do first."""
+    """The sentence of the finding, and what to do first, unless that may as well lose."""
     best = next((one for one in bound.remedies if one.gain is not None), None)
-    if best is None or best.gain is None:
+    if best is None or best.gain is None or best.gain.low < LEAST_GAIN:
         return bound.sentence
     how = "measured" if best.measured else "predicted"
     return f"{bound.sentence} {best.change}: {gain(best.gain.value)} {how}."

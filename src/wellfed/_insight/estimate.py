@@ -28,6 +28,7 @@ __all__ = [
     "mean_estimate",
     "ratio_estimate",
     "scale",
+    "shift",
     "student_t",
     "widen",
 ]
@@ -109,6 +110,16 @@ def scale(estimate: Estimate, factor: float) -> Estimate:
     """The estimate in another unit, or times an exactly known factor."""
     ends = sorted((estimate.low * factor, estimate.high * factor))
     return Estimate(value=estimate.value * factor, low=ends[0], high=ends[1], n=estimate.n)
+
+
+def shift(estimate: Estimate, amount: float) -> Estimate:
+    """The estimate plus an exactly known amount."""
+    return Estimate(
+        value=estimate.value + amount,
+        low=estimate.low + amount,
+        high=estimate.high + amount,
+        n=estimate.n,
+    )
 
 
 def add(first: Estimate, second: Estimate) -> Estimate:

@@ -5,11 +5,13 @@ The rules ask these questions and no other module's; each answer is one number w
 
 from collections import defaultdict
 
-from wellfed._insight.estimate import scale
+from wellfed._insight.estimate import scale, shift
 from wellfed.records import Case, Epoch, Estimate, Forecast, Plan
 
 __all__ = [
+    "LITTLE",
     "MAKERS_BUSY",
+    "MANY_BYTES",
     "SIGNIFICANT",
     "active_workers",
     "best_workers",
@@ -24,8 +26,10 @@ __all__ = [
     "free_cores",
     "lost_share",
     "makers_busy_share",
+    "makers_set_the_pace",
     "neighbour_cores",
     "out_of_shards",
+    "release_s",
     "respawn_s",
     "respawn_share",
     "stage_s",
@@ -40,6 +44,13 @@ __all__ = [
 # speak of the loader.)
 SIGNIFICANT = 0.05
 
+# Between that and this, any rule with a cause to name comes first; without one, a loss of less than
+# a tenth is the price of handing batches over at all.
+LITTLE = 0.10
+
+# Below this the bytes of a batch cost less to move than its message.
+MANY_BYTES = 1_000_000
+
 # Ends the ceiling of a loop that does nothing but wait, since JSON has no infinity.
 MOST_LOST = 0.999
 
@@ -47,18 +58,33 @@ MOST_LOST = 0.999
 # wait for the next request while the trainer is in its step.
 MAKERS_BUSY = 0.75
 
+# Where supply comes in bursts, a full buffer stops makers that are too slow on average, too.
+MAKERS_BUSY_IN_BURSTS = 0.6
+
 
 def lost_share(case: Case) -> Estimate:
     """Share of the consumer's steady time that data cost: what free data would win, 0 to 1.
 
     On a device that works asynchronously it is the time the device stood idle, because a trainer
-    that waits while its device is still busy loses nothing.
+    that waits while its device is still busy loses nothing. Elsewhere it is the waiting, and what
+    the loop pays to let go of batches that came in shared memory.
     """
     waited = case.stats.wait_share
     stalled = case.stats.device_stall_share
-    if stalled is None or waited.value <= 0:
+    if stalled is None:
+        return shift(waited, release_s(case) / case.stats.period_s.value)
+    if waited.value <= 0:
         return waited
     return scale(waited, min(1.0, stalled / waited.value))
+
+
+def release_s(case: Case) -> float:
+    """Seconds of each step that go to giving the memory of a batch back; 0 where it is little."""
+    trial, payload = case.workload.release_s, case.stats.payload_bytes or 0.0
+    if trial is None or trial.value is None or payload < MANY_BYTES:
+        return 0.0
+    step_s = case.stats.period_s.value * (1 - case.stats.wait_share.value)
+    return min(trial.value, 0.5 * step_s)
 
 
 def waits(case: Case) -> bool:
@@ -106,6 +132,16 @@ def makers_busy_share(case: Case) -> float:
         sampling_s = case.stats.sample_s * (case.stats.samples_per_batch or 1.0)
         return sampling_s / (case.plan.workers * case.plan.threads * period_s)
     return fetch_s / (case.plan.workers * period_s) if period_s else 0.0
+
+
+def makers_set_the_pace(case: Case) -> bool:
+    """Whether batches are made more slowly than they are taken: nearly all the time is making."""
+    busy = makers_busy_share(case)
+    if busy >= MAKERS_BUSY or not case.plan.workers:
+        return busy >= MAKERS_BUSY
+    period_s, taking_s = case.stats.period_s.value, stage_s(case, "receive")
+    taken_each_s = period_s * (1 - case.stats.wait_share.value) + taking_s
+    return busy >= MAKERS_BUSY_IN_BURSTS and busy * period_s > taken_each_s
 
 
 def usable_cores(case: Case) -> float:

@@ -1,5 +1,6 @@
 """What a run could not show, so that silence about it is not taken for an answer."""
 
+from wellfed._insight.supply import MANY_BYTES
 from wellfed.records import Case
 
 __all__ = ["untested"]
@@ -16,4 +17,8 @@ def untested(case: Case) -> tuple[str, ...]:
         said.append("cache_too_small: only one epoch was seen")
     if trace.plan.workers and not trace.hot_lines:
         said.append("lock_serialised: no worker was sampled")
+    if trace.plan.workers and (case.stats.payload_bytes or 0) >= MANY_BYTES:
+        said.append(
+            "interference: whether moving such batches slows the step beside it, --deep measures"
+        )
     return tuple(said)

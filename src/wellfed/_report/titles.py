@@ -57,7 +57,7 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "swap": "The machine is swapping",
         # no verdict
         "too_noisy": "No verdict: the timings are too noisy",
-        "not_enough_evidence": "No verdict: too little was seen",
+        "not_enough_evidence": "No verdict: the evidence is not enough",
     }
 )
 

@@ -180,6 +180,10 @@ class Workload(Record, frozen=True, kw_only=True):
     copy_pinned_s: Fact[float] | None = None
     """The same seconds from page-locked memory."""
 
+    release_s: Fact[float] | None = None
+    """Measured seconds to give as much shared memory back as a batch came in, which the loop pays
+    when it lets go of a batch; only where torch's workers made batches."""
+
     sampler: str = ""
     """Class of the sampler, e.g. "torch.utils.data.distributed.DistributedSampler"."""
 

@@ -1,15 +1,11 @@
 """The model or the loop itself is the limit: there is nothing to fix in the loader."""
 
 from wellfed._insight.rules.say import waiting
-from wellfed._insight.supply import SIGNIFICANT, lost_share, respawn_share
+from wellfed._insight.supply import LITTLE, SIGNIFICANT, lost_share, respawn_share
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share
 
 __all__ = ["consumer_bound"]
-
-# Between SIGNIFICANT and this, any rule with a cause to name comes first; without one, a loss of
-# less than a tenth is the price of handing batches over at all.
-LITTLE = 0.10
 
 # A loop that launches work for a device and waits for it keeps its core busy only in part.
 ONE_CORE = 0.9

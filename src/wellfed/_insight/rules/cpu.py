@@ -5,14 +5,13 @@ import msgspec
 from wellfed._insight.rules.samples import cheaper_samples, sample_evidence
 from wellfed._insight.rules.say import cpu_evidence, more_workers, waiting, with_plan
 from wellfed._insight.supply import (
-    MAKERS_BUSY,
     best_workers,
     busy_cores,
     computes,
     forecast,
     free_cores,
     lost_share,
-    makers_busy_share,
+    makers_set_the_pace,
     neighbour_cores,
     stage_s,
     usable_cores,
@@ -221,7 +220,7 @@ def affinity_pinned(case: Case) -> Finding | None:
 def _computing_is_the_limit(case: Case) -> bool:
     if not waits(case) or not computes(case):
         return False
-    return makers_busy_share(case) >= MAKERS_BUSY
+    return makers_set_the_pace(case)
 
 
 def _more_workers_help(case: Case) -> bool:

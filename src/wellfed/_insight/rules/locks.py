@@ -2,7 +2,7 @@
 
 from wellfed._insight.hot import locked_share
 from wellfed._insight.rules.say import of_gain, waiting
-from wellfed._insight.supply import MAKERS_BUSY, lost_share, makers_busy_share, stage_s, waits
+from wellfed._insight.supply import lost_share, makers_set_the_pace, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import share
 
@@ -25,7 +25,7 @@ def lock_serialised(case: Case) -> Finding | None:
     if locked < MOST_WAIT * (workers - 1) / workers or active > LIKE_ONE:
         return None
     # Where all wait at once, it is for something else: threads of their own, say.
-    if active < 0.5 or makers_busy_share(case) < MAKERS_BUSY:
+    if active < 0.5 or not makers_set_the_pace(case):
         return None
     place = f"{line.file.rpartition('/')[2]}:{line.line}"
     saved_s = stage_s(case, "fetch") * locked / workers

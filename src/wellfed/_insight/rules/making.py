@@ -3,8 +3,8 @@
 from wellfed._insight.estimate import scale
 from wellfed._insight.rules.cpu import TINY_SAMPLE_S
 from wellfed._insight.rules.say import cpu_evidence, more_workers, of_gain, use_none, waiting
-from wellfed._insight.rules.transport import MANY_BYTES, MANY_OBJECTS, MANY_TENSORS, moving_s
-from wellfed._insight.supply import MAKERS_BUSY, lost_share, makers_busy_share, stage_s, waits
+from wellfed._insight.rules.transport import MANY_OBJECTS, MANY_TENSORS, moving_s
+from wellfed._insight.supply import MANY_BYTES, lost_share, makers_set_the_pace, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share, size
 
@@ -28,7 +28,7 @@ def collate_bound(case: Case) -> Finding | None:
     if case.plan.workers and (stats.payload_bytes or 0.0) >= MANY_BYTES:
         return None
     samples = stats.samples_per_batch or 1.0
-    if collate_s / samples < TINY_SAMPLE_S or makers_busy_share(case) < MAKERS_BUSY:
+    if collate_s / samples < TINY_SAMPLE_S or not makers_set_the_pace(case):
         return None
     collate = stats.stages["collate"]
     if collate.cpu_s is not None and collate.cpu_s < 0.5 * collate_s:

@@ -3,14 +3,15 @@
 from wellfed._insight.estimate import divide
 from wellfed._insight.rules.cpu import TINY_SAMPLE_S
 from wellfed._insight.rules.say import of_gain, other_streams, samples_s, use_none, waiting
-from wellfed._insight.rules.transport import MANY_BYTES, many_parts, moving_s
+from wellfed._insight.rules.transport import many_parts, moving_s
 from wellfed._insight.supply import (
-    MAKERS_BUSY,
+    LITTLE,
+    MANY_BYTES,
     best_workers,
     by_rows,
     computes,
     lost_share,
-    makers_busy_share,
+    makers_set_the_pace,
     stage_s,
     waits,
     without_workers,
@@ -121,7 +122,7 @@ def per_batch_overhead(case: Case) -> Finding | None:
     """WF403: batches so small that what each costs, whatever is in it, is most of the time."""
     stats = case.stats
     samples = stats.samples_per_batch or (case.workload.batch_size if by_rows(case) else None)
-    if samples is None or not waits(case) or not computes(case):
+    if samples is None or not waits(case) or not (computes(case) or _taking_sets_the_pace(case)):
         return None
     if not _dominated_by_batches(case, samples) or (stats.payload_bytes or 0) >= MANY_BYTES:
         return None
@@ -129,7 +130,8 @@ def per_batch_overhead(case: Case) -> Finding | None:
     # Collating grows with the samples. And while a worker collates in Python, taking the batch
     # before waits for it, which looks like a cost of handing over.
     made_s = stage_s(case, "fetch") if case.plan.workers else samples_s(case)
-    if not by_rows(case) and (fixed_s < made_s or many_parts(case)):
+    made_longer = fixed_s < made_s and not _taking_sets_the_pace(case)
+    if not by_rows(case) and (made_longer or many_parts(case)):
         return None
     if by_rows(case):
         fixed_s = stage_s(case, "fetch")
@@ -159,6 +161,13 @@ def per_batch_overhead(case: Case) -> Finding | None:
             *(use_none(case) if case.plan.workers else ()),
         ),
     )
+
+
+def _taking_sets_the_pace(case: Case) -> bool:
+    """Whether most of the wait is unpacking batches that had come, while workers have time."""
+    if lost_share(case).value < LITTLE or makers_set_the_pace(case):
+        return False
+    return stage_s(case, "receive") >= stage_s(case, "wait") / 2
 
 
 def _dominated_by_batches(case: Case, samples: float) -> bool:
@@ -193,7 +202,7 @@ def _paid_each_batch_s(case: Case, fixed_s: float) -> float:
 
     Handing over is more than its timed parts: each side has to be woken for the other.
     """
-    if not case.plan.workers or makers_busy_share(case) >= MAKERS_BUSY:
+    if not case.plan.workers or makers_set_the_pace(case):
         return fixed_s
     return max(fixed_s, case.stats.period_s.value * case.stats.wait_share.value)
 

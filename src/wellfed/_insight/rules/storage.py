@@ -3,13 +3,12 @@
 from wellfed._insight.rules.samples import sample_evidence
 from wellfed._insight.rules.say import cpu_evidence, more_workers, other_streams, waiting
 from wellfed._insight.supply import (
-    MAKERS_BUSY,
     blocked_share,
     cache_room_bytes,
     computes,
     epoch_read_bytes,
     lost_share,
-    makers_busy_share,
+    makers_set_the_pace,
     unseen_cores,
     waits,
 )
@@ -132,7 +131,7 @@ def _threads(case: Case) -> tuple[Remedy, ...]:
 
 
 def _blocked_is_the_limit(case: Case) -> bool:
-    return waits(case) and not computes(case) and makers_busy_share(case) >= MAKERS_BUSY
+    return waits(case) and not computes(case) and makers_set_the_pace(case)
 
 
 def _disk_blocks(case: Case) -> bool:

@@ -1,12 +1,11 @@
 """Getting batches out of the workers outweighs making them: by their bytes or by their parts."""
 
 from wellfed._insight.rules.say import more_workers, of_gain, samples_s, use_none, waiting
-from wellfed._insight.supply import lost_share, stage_s, waits
+from wellfed._insight.supply import MANY_BYTES, lost_share, release_s, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, size
 
 __all__ = [
-    "MANY_BYTES",
     "MANY_OBJECTS",
     "MANY_TENSORS",
     "many_parts",
@@ -20,9 +19,6 @@ __all__ = [
 MANY_TENSORS = 24
 MANY_OBJECTS = 1_000
 
-# Below this the bytes of a batch cost less to move than its message.
-MANY_BYTES = 1_000_000
-
 
 def transport_bytes(case: Case) -> Finding | None:
     """WF404: moving the bytes of a batch takes longer than reading its samples."""
@@ -30,7 +26,7 @@ def transport_bytes(case: Case) -> Finding | None:
     payload = stats.payload_bytes or 0.0
     if case.plan.workers == 0 or payload < MANY_BYTES or many_parts(case) or not waits(case):
         return None
-    moving = stage_s(case, "collate") + moving_s(case)
+    moving = stage_s(case, "collate") + moving_s(case) + release_s(case)
     if moving < samples_s(case):
         return None
     return Finding(
@@ -47,6 +43,7 @@ def transport_bytes(case: Case) -> Finding | None:
                 text=f"{payload / moving / 1e9:.1f} GB/s while copying", value=payload / moving
             ),
             *_moves(case),
+            *_release(case),
         ),
         cost_share=lost_share(case),
         remedies=(
@@ -111,6 +108,14 @@ def many_parts(case: Case) -> bool:
 def moving_s(case: Case) -> float:
     """Seconds per batch to serialise it in the worker and rebuild it in the trainer."""
     return stage_s(case, "serialise") + stage_s(case, "receive")
+
+
+def _release(case: Case) -> tuple[Evidence, ...]:
+    freeing_s = release_s(case)
+    if not freeing_s:
+        return ()
+    text = f"letting go of it takes {duration(freeing_s)} of your step (timed after the run)"
+    return (Evidence(text=text, value=freeing_s),)
 
 
 def _moves(case: Case) -> tuple[Evidence, ...]:
