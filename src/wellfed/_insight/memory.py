@@ -39,6 +39,9 @@ USABLE_SHARE = 0.8
 # not one.
 GROWTH_AHEAD_S = 3600.0
 
+# A line through fewer points fits by chance.
+LEAST_LOOKS = 4
+
 
 class MemoryUse(NamedTuple):
     """What a loader takes beyond the trainer with its dataset, at its peak."""
@@ -139,7 +142,7 @@ def fit(cases: Sequence[Case], plan: Plan) -> Fit:
 def growth_bytes_per_s(gauges: Sequence[Gauge]) -> float:
     """Slope of the workers' private memory: pages copied as reference counts touch them.
 
-    0 where memory shrank, or fewer than four looks say anything about a trend.
+    0 where that is no trend: memory shrank, or moved up and down by as much.
     """
     seen = next((one for one in gauges if one.name == "workers_private_bytes"), None)
     if seen is None or len(seen.values) < 4:
@@ -147,10 +150,10 @@ def growth_bytes_per_s(gauges: Sequence[Gauge]) -> float:
     at_s = np.array(seen.at_ns[-len(seen.values) :]) * 1e-9
     # The first looks see workers that are still growing into their work.
     late = at_s >= at_s[0] + (at_s[-1] - at_s[0]) / 2
-    if late.sum() < 2:
+    if late.sum() < LEAST_LOOKS:
         return 0.0
-    slope = np.polyfit(at_s[late], np.array(seen.values)[late], 1)[0]
-    return max(0.0, float(slope))
+    (slope, _), spread = np.polyfit(at_s[late], np.array(seen.values)[late], 1, cov=True)
+    return float(slope) if slope > 2 * np.sqrt(spread[0, 0]) else 0.0
 
 
 def _workers_bytes(cases: Sequence[Case], plan: Plan, batch_bytes: float) -> float:

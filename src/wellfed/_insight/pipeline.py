@@ -18,7 +18,7 @@ from wellfed._insight.estimate import Floats
 from wellfed._insight.protocol import Delivery, deliver, deliver_shared
 from wellfed._insight.stats import is_made_known
 from wellfed._insight.steady import find_steady, step_ns
-from wellfed._insight.supply import neighbour_cores
+from wellfed._insight.supply import neighbour_cores, release_s
 from wellfed._insight.transports import OURS, TORCH, Transport
 from wellfed.records import Case, Plan, Span
 
@@ -110,6 +110,8 @@ def demand_of(case: Case, transport: Transport = TORCH) -> Demand | None:
     queued = np.fromiter(queue_ns, dtype=np.float64) * 1e-9
     shortage = 1 + float(queued.sum()) / float(cpu.sum()) if cpu.sum() else 1.0
     step = np.array([step_ns(a, b) + b.sampler_ns for a, b in pairs]) * 1e-9
+    # Letting go of a batch that came from torch's workers: within the step, and no part of it.
+    step = np.maximum(0.0, step - release_s(case))
     step_load = case.stats.step_cpu_cores if case.stats.step_cpu_cores is not None else 1.0
     native = float(cpu.mean()) * case.stats.native_cpu_share
     busy = (float(cpu.mean()) + native + float(step.mean()) * step_load) / case.stats.period_s.value
@@ -227,7 +229,7 @@ def _ways(case: Case, spans: list[Span], torchs: Transport) -> tuple[float, Way,
     # that the worker's fetch holds: with a fetch in pure Python, tens of ms. That wait passes
     # while the worker works, so only what the trainer computed is a cost of its own.
     receiving_s = min(stages["receive"].wall_s.value, stages["wait"].cpu_s or math.inf)
-    return touching_s, Way(sending_s + touching_s, receiving_s), ours
+    return touching_s, Way(sending_s + touching_s, receiving_s + release_s(case)), ours
 
 
 def _pinning_s(case: Case, transport: Transport) -> float:
