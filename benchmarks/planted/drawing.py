@@ -13,7 +13,7 @@ from random import Random
 from planted.causes import CAUSES
 from planted.controls import CONTROLS
 from planted.recipe import Recipe
-from wellfed._insight.rules import CODES
+from wellfed._insight.codes import CODES
 
 __all__ = ["CONTROLS_A_ROUND", "SEVERITIES", "Planted", "Sizes", "draw", "drawn"]
 

@@ -13,7 +13,7 @@ import torch
 import wellfed
 from planted.outcome import CONTROL, Outcome
 from planted.scoring import WITHIN, Score, confusion, interval, of_thumbs, score
-from wellfed._insight.rules import CODES
+from wellfed._insight.codes import CODES
 
 __all__ = ["page_with", "right_answer", "tables", "told"]
 

@@ -52,7 +52,8 @@ def diagnose(
         NoVerdict: the loader gave no batch.
         UsageError: there is no such finding to ignore.
     """
-    from wellfed._insight.ignoring import ignoring, names_of
+    from wellfed._insight.codes import names_of
+    from wellfed._insight.ignoring import ignoring
 
     names_of(ignore)
     with Observation(Limits(seconds=seconds), stops=Stops.ALONE, keep_loaders=deep) as seen:

@@ -29,6 +29,10 @@ def wellfed(folder: Path, *words: str) -> Ran:
         (["--json", "folder", "x.py"], "cannot write folder."),
         (["--html", "none/page.html", "x.py"], "cannot write none/page.html."),
         (["--timeline", "folder", "x.py"], "cannot write folder."),
+        (
+            ["--ignore", "WF6O1", "x.py"],
+            "there is no finding 'WF6O1' to ignore. Did you mean WF601",
+        ),
     ],
 )
 def test_a_command_that_means_nothing_is_usage(

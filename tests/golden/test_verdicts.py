@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scenarios import ON_DEVICES, SCENARIOS
 
+from wellfed._insight.codes import CODES
 from wellfed._insight.diagnose import build_case, judge
-from wellfed._insight.rules import CODES, RULES
+from wellfed._insight.rules import RULES
 from wellfed.records import Case, Report, load
 from wellfed.seams import Rule
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wellfed._budgets import DEEP_S
-from wellfed._cli.options import Command, Html, Json, Module, Timeline, script_of
+from wellfed._cli.options import Command, Html, Ignored, Json, Module, Timeline, script_of
 from wellfed._cli.scripts import own_end, own_failure, watched
+from wellfed._insight.codes import names_of
 from wellfed._report.files import Files
 from wellfed._terminal import card, speaks, tell
 from wellfed.errors import NoVerdict
@@ -38,18 +39,20 @@ def diagnose(
     json: Json = None,
     html: Html = None,
     timeline: Timeline = None,
+    ignore: Ignored = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
     target, args = script_of(command, module)
     files = Files(json=json, html=html, timeline=timeline)
     files.check_writable()
+    ignored = names_of(ignore or ())
     from wellfed._attach import Limits
 
     limits = Limits(seconds=seconds, steps=steps, full=full)
     then = f"experiments on a copy of its loader follow, for at most {DEEP_S:g} s" if deep else ""
     observation, ended = watched(target, args, module, limits, then)
     again = _again(limits, module, command or [], deep=deep)
-    raise typer.Exit(_show(observation, again, files, ended, deep=deep))
+    raise typer.Exit(_show(observation, again, files, ended, ignored, deep=deep))
 
 
 def _again(
@@ -69,6 +72,7 @@ def _show(
     command: list[str],
     files: Files,
     ended: "Ended",
+    ignored: frozenset[str],
     *,
     deep: bool,
 ) -> int:
@@ -78,6 +82,10 @@ def _show(
         report = observation.diagnose(command)
         if deep and not failed and speaks():
             report = _confirm(observation, report)
+        if ignored:
+            from wellfed._insight.ignoring import ignoring
+
+            report = ignoring(report, ignored)
     except NoVerdict:
         if failed:
             return own_failure(ended)

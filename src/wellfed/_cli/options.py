@@ -9,7 +9,17 @@ from typer.core import TyperCommand
 
 from wellfed.errors import UsageError
 
-__all__ = ["SCRIPT", "Command", "Html", "Json", "Launching", "Module", "Timeline", "script_of"]
+__all__ = [
+    "SCRIPT",
+    "Command",
+    "Html",
+    "Ignored",
+    "Json",
+    "Launching",
+    "Module",
+    "Timeline",
+    "script_of",
+]
 
 Json = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Save the report; .gz compresses it.")
@@ -20,6 +30,10 @@ Html = Annotated[
 Timeline = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a timeline for Perfetto: .json or .json.gz."),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CODE", help="Leave this finding out, e.g. WF601; may be repeated."),
 ]
 
 # Options end at the script: everything after it belongs to the script.

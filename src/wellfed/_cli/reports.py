@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wellfed._cli.options import Html, Timeline
+from wellfed._cli.options import Html, Ignored, Timeline
+from wellfed._insight.codes import names_of
 from wellfed._report.files import Files
 from wellfed._sizes import read_share
 from wellfed._terminal import card, compared, tell
@@ -27,13 +28,19 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Merge this trace of torch.profiler into --timeline."),
     ] = None,
+    ignore: Ignored = None,
 ) -> None:
     """Show a saved report: as a card, as a page, or as a timeline. Needs no torch."""
     from wellfed.records import load
 
     files = Files(html=html, timeline=timeline, profile=profile)
     files.check_writable()
+    ignored = names_of(ignore or ())
     opened: Report = load(file)
+    if ignored:
+        from wellfed._insight.ignoring import ignoring
+
+        opened = ignoring(opened, ignored)
     if files.asked:
         files.write(opened, tell)
     else:

@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from wellfed._insight.estimate import difference, mean_estimate, scale
-from wellfed._insight.rules.consumer import LITTLE
-from wellfed._insight.supply import SIGNIFICANT
+from wellfed._insight.supply import LITTLE, SIGNIFICANT
 from wellfed.records import Cost, Estimate
 
 __all__ = ["costs_of", "is_clear", "name_of"]

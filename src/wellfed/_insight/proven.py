@@ -1,6 +1,6 @@
 """The finding that experiments name where no rule had named it."""
 
-from wellfed._insight.rules import CODES
+from wellfed._insight.codes import CODES
 from wellfed._insight.rules.consumer import consumer_bound
 from wellfed._insight.rules.say import more_workers, of_gain, use_none
 from wellfed._insight.rules.transport import many_parts

@@ -10,7 +10,7 @@ from planted.controls import CONTROLS
 from planted.drawing import LIMITED, SEVERITIES, SPREAD, Planted, Sizes, draw, drawn
 from planted.recipe import dumped, parsed
 
-from wellfed._insight.rules import CODES
+from wellfed._insight.codes import CODES
 
 MACHINE = Sizes(cores=4)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wellfed._insight import rules
+from wellfed._insight import codes, rules
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -89,7 +89,7 @@ def test_the_rules_speak_of_no_code_without_a_page() -> None:
 
 
 def test_the_rules_have_the_codes_and_names_of_the_pages() -> None:
-    assert {code: name for name, code in rules.CODES.items()} == CODES
+    assert {code: name for name, code in codes.CODES.items()} == CODES
 
 
 def test_every_code_but_those_of_no_verdict_has_a_rule() -> None:

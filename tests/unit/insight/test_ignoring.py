@@ -3,7 +3,8 @@
 import pytest
 
 from recorded import NAMES, recorded
-from wellfed._insight.ignoring import ignoring, names_of
+from wellfed._insight.codes import names_of
+from wellfed._insight.ignoring import ignoring
 from wellfed._report.text import render_text
 from wellfed.errors import UsageError
 from wellfed.records import Report

@@ -2,8 +2,8 @@
 
 A rule fires only on its own evidence; that several fire at once is normal. The order is that of
 precedence among findings that cost about the same: the more specific cause comes first.
-To add one: write the function in the file of its group, add it here, add its page under
-docs/reference/rules, and record a trace on which it fires and one on which it must not.
+To add one: write the function in the file of its group, add it here and to `codes`, add its page
+under docs/reference/rules, and record a trace on which it fires and one on which it must not.
 """
 
 from wellfed._insight.rules.cache import (
@@ -45,7 +45,7 @@ from wellfed._insight.rules.structure import (
 from wellfed._insight.rules.transport import transport_bytes, transport_objects
 from wellfed.seams import Rule
 
-__all__ = ["CODES", "RULES"]
+__all__ = ["RULES"]
 
 RULES: tuple[Rule, ...] = (
     # what is not as it is meant to be: these come first, whatever they cost
@@ -93,50 +93,3 @@ RULES: tuple[Rule, ...] = (
     blocking_copy,  # WF103
     consumer_bound,  # WF101
 )
-
-CODES: dict[str, str] = {
-    "consumer_bound": "WF101",
-    "interference": "WF102",
-    "blocking_copy": "WF103",
-    "pin_bound": "WF104",
-    "cpu_underprovisioned": "WF201",
-    "cpu_saturated": "WF202",
-    "cpu_quota": "WF203",
-    "thread_oversubscription": "WF204",
-    "affinity_pinned": "WF205",
-    "rank_oversubscription": "WF206",
-    "noisy_neighbour": "WF207",
-    "latency_bound": "WF301",
-    "storage_bound": "WF302",
-    "read_amplification": "WF303",
-    "cold_cache_transient": "WF304",
-    "cache_too_small": "WF305",
-    "in_memory_overhead": "WF401",
-    "per_item_overhead": "WF402",
-    "per_batch_overhead": "WF403",
-    "transport_bytes": "WF404",
-    "transport_objects": "WF405",
-    "serialization_bound": "WF406",
-    "collate_bound": "WF407",
-    "head_of_line": "WF501",
-    "burst_jitter": "WF502",
-    "rank_straggler": "WF503",
-    "lock_serialised": "WF504",
-    "startup_respawn": "WF601",
-    "startup_pickle": "WF602",
-    "idle_workers": "WF603",
-    "too_few_shards": "WF604",
-    "sampler_bound": "WF605",
-    "cache_lost": "WF606",
-    "duplicate_samples": "WF701",
-    "equal_seeds": "WF702",
-    "frozen_epoch": "WF703",
-    "memory_growth_cow": "WF801",
-    "memory_risk_prefetch": "WF802",
-    "shm_too_small": "WF803",
-    "fd_limit": "WF804",
-    "swap": "WF805",
-    "too_noisy": "WF901",
-    "not_enough_evidence": "WF902",
-}
-"""Every verdict's code. A code is never given to another verdict."""
