@@ -34,7 +34,7 @@ def told_of(process: int, record: Record, shelf: Shelf, samples: int) -> Any:
     """What its worker told of the making of a part, as `Delivery.told` holds it.
 
     Args:
-        process: number of the worker's process.
+        process: the seat of the worker's process.
         record: what it sent.
         shelf: its slabs; those of the batch are not settled yet.
         samples: in the part; -1 if that is not known.
@@ -99,7 +99,8 @@ class Unpacker:
         samples = -1
         if self._job.batched and not self._job.iterable and not record.letter:
             samples = samples_in(epoch.share(record.number, record.part, record.parts)[1])
-        return told_of(process, record, self._crew.shelf(process), samples)
+        seat, shelf = self._crew.seat_of(process), self._crew.shelf(process)
+        return told_of(seat, record, shelf, samples)
 
     def _unpacked(self, process: int, record: Record, most: int) -> Any:
         if record.kind != Kind.BATCH:

@@ -18,6 +18,7 @@ from torch.utils.data import default_collate
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came, Unpacker, parcel_of
 from wellfed._engine.crew import Crew
+from wellfed._engine.deaths import error_of, replaced
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.interrupts import Calm
@@ -81,7 +82,9 @@ class ProcessStream:
         self.delivery = Delivery(())
         """How the last batch came."""
         self._job = job
-        self._fixed_because = away.standing_reason(job)
+        self._standing = self._fixed_because = away.standing_reason(job)
+        self._found = 0
+        """What batches were found to depend on besides their indices, as bits of `away`."""
         self._crew = self._start(crew)
         self._calm = Calm()
         self._anew = False
@@ -124,7 +127,11 @@ class ProcessStream:
     @property
     def why_fixed(self) -> str | None:
         """Why each batch is made by its own worker; None where any worker makes any batch."""
-        return self._fixed_because
+        if self._standing:
+            return self._standing
+        if self._found & (away.ASKED | away.CHANGED | away.DREW):
+            return away.why(self._found)
+        return None
 
     @property
     def pids(self) -> list[int]:
@@ -227,11 +234,11 @@ class ProcessStream:
         self._crew.flush()
         with self._calm.opened:
             news = self._crew.poll(within_s)
+        had_died = bool(self._crew.dead)
         try:
             came = self._crew.read(news)
-        except RuntimeError as error:  # a worker died, and the iterator with it
-            self._dead = str(error)
-            self.close()
+        except RuntimeError as error:  # all of them are dead
+            self._end(error)
             raise
         now_ns = time.perf_counter_ns()
         for process, record in came:
@@ -241,12 +248,46 @@ class ProcessStream:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
+        # Where a death is to be raised, what had come before it is delivered first.
+        if self._crew.dead and (had_died or not came or not self._why_deadly()):
+            try:
+                self._survive()
+            except RuntimeError as error:
+                self._end(error)
+                raise
         return bool(came)
+
+    def _end(self, error: RuntimeError) -> None:
+        """Workers have died and are not replaced: the iterator ends with them."""
+        self._dead = str(error)
+        self.close()
+
+    def _survive(self) -> None:
+        """Workers have died: have what was lost made again, bit for bit.
+
+        Raises:
+            RuntimeError: that cannot be had.
+        """
+        why = self._why_deadly()
+        if why:
+            raise error_of(self._crew, f"Its batches cannot be made again, because {why}.")
+        needed: dict[int, set[int]] = {}
+        for process, record, _ in self._flow.got():
+            needed.setdefault(process, set()).update(record.used)
+        replaced(self._crew, needed)
+
+    def _why_deadly(self) -> str | None:
+        """Why batches of a dead worker cannot be made again; None if they can."""
+        if self._standing:
+            return self._standing
+        if self._found & (away.ASKED | away.CHANGED | away.DREW):
+            return away.why(self._found)
+        return None
 
     def _take(self, came: Came) -> None:
         process, record, _ = came
         if record.kind == Kind.EXHAUSTED:
-            self._flow.exhausted(process, record.number)
+            self._flow.exhausted(self._crew.seat_of(process), record.number)
             self._epoch.read()
             return
         if record.kind == Kind.REFUSED:
@@ -257,6 +298,7 @@ class ProcessStream:
     def _stay(self, record: Record) -> None:
         """Batches must be made by their homes from here on."""
         self._fixed_because = away.why(record.why)
+        self._found |= record.why
         self._flow.stay()
         # Where a trial changed the dataset of the process it ran in, or where a home needs a
         # process of its own, the workers are made anew; nothing was delivered yet.

@@ -31,6 +31,7 @@ __all__ = [
     "room_for_letter",
     "send_record",
     "send_task",
+    "withdraw",
 ]
 
 # A message must fit the socket's buffer, whose default is 208 KiB; longer ones travel as memory.
@@ -98,6 +99,17 @@ def read_task(source: socket.socket) -> Task | None:
     if not message:
         return None
     return Task(*pickle.loads(_body(message, fds)))
+
+
+def withdraw(source: socket.socket) -> bool:
+    """Drop the next task of a socket that does not wait, unread; whether there was one."""
+    try:
+        message, fds = _receive(source)
+    except BlockingIOError:
+        return False
+    for fd in fds:
+        os.close(fd)
+    return bool(message)
 
 
 class Kind:
