@@ -12,7 +12,7 @@ from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
 from wellfed._engine.fetching import MapFetcher, fetcher_of
 from wellfed._engine.positions import Seeds
-from wellfed._engine.randomness import Streams
+from wellfed._engine.streams import Streams
 from wellfed._engine.watch.maker import Maker as Noting
 from wellfed._engine.wire import Kind, Task
 from wellfed.job import Job
@@ -38,6 +38,11 @@ class Setup:
     worker_init: Callable[[int], None] | None
     by_position: bool = False
     watched: bool = False
+
+    @property
+    def keeps_streams(self) -> bool:
+        """Whether batches may draw from the streams of a home, which then ride with them."""
+        return not self.by_position
 
 
 def setup_of(job: Job) -> Setup:
@@ -70,6 +75,8 @@ class Made(NamedTuple):
     """With RAISED, the pickled exception."""
     why: int = 0
     """What it depends on besides its indices, as bits of `away`; 0 where that was not seen."""
+    streams: bytes = b""
+    """Where it left the random streams of its home, packed; empty if it did not move them."""
 
 
 class _Drew(Exception):
@@ -110,6 +117,8 @@ class Maker:
                 self._fetcher = fetcher_of(setup, page)
             except Exception:
                 self._failed = packed_failure(home)
+            if setup.keeps_streams:
+                self._streams.moved()  # a draw of `worker_init_fn` is no batch's
         self._watched = self._infos[hosted[0]]
         """Who this process is while it makes batches away from home."""
         self._trial = away.Trial(setup.dataset, setup.collate, self._watched)
@@ -137,8 +146,19 @@ class Maker:
 
     # -- at home ------------------------------------------------------------------------------
 
+    def go_on(self, task: Task) -> None:
+        """Have the streams of a home go on from where they once stood: see `streams_task`."""
+        self._streams.go_on(task.home, task.index)
+
     def at_home(self, task: Task) -> Made:
         """Make the next batch of its home, as torch's worker would."""
+        made = self._made_at_home(task)
+        if not self._setup.keeps_streams:
+            return made
+        streams = self._streams.moved()
+        return made._replace(streams=streams) if streams else made
+
+    def _made_at_home(self, task: Task) -> Made:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self._be(task.home)

@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
-from wellfed._engine.arrivals import Came, Unpacker, parcel_of
+from wellfed._engine.arrivals import Came, Unpacker, parcel_of, streams_of
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
@@ -25,6 +25,7 @@ from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
 from wellfed._engine.reading import ahead
+from wellfed._engine.stream_states import StreamStates
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
@@ -80,6 +81,8 @@ class ProcessStream:
         """How batches are made; its `workers` are the processes that there are."""
         self.delivery = Delivery(())
         """How the last batch came."""
+        self.states = StreamStates()
+        """Where the random streams of each home stood after its batches."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
         self._crew = self._start(crew)
@@ -151,6 +154,7 @@ class ProcessStream:
             self._settle()
             self._in_hand.clear()
             self._owes_index = self.ended = False
+            self.states.begin_epoch()
             self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
             self._begin()
 
@@ -200,6 +204,7 @@ class ProcessStream:
         if self._anew and not self._flow.out:
             self._anew = False
             self._crew.dismiss()
+            self.states = StreamStates()
             self._start(self._crew)
             self._flow = self._new_flow(Mode.FIXED)
             self._epoch.again(self._flow)
@@ -237,6 +242,8 @@ class ProcessStream:
         for process, record in came:
             if record.why:
                 self._stay(record)
+            if record.streams_length:
+                self._note_streams(process, record)
             if record.epoch == self._epoch.number:
                 self._take((process, record, now_ns))
             else:
@@ -253,6 +260,13 @@ class ProcessStream:
             self._return(self._flow.refused(record.number))
         elif not self._flow.arrived(record.number, record.part, came):
             self._return([came])
+
+    def _note_streams(self, process: int, record: Record) -> None:
+        # Only a dataset that never ends in the same round for all has workers that are passed over.
+        home = process if self._job.iterable else record.number % self._job.workers
+        streams = streams_of(record, self._crew.shelf(process))
+        current = record.epoch == self._epoch.number
+        self.states.arrived(home, record.number, streams, current=current)
 
     def _stay(self, record: Record) -> None:
         """Batches must be made by their homes from here on."""
@@ -365,6 +379,7 @@ class ProcessStream:
             return False
         self._in_hand.append(taken)
         self._epoch.delivered(batch.number)
+        self.states.delivered(batch.home, batch.number)
         return True
 
     def close(self) -> None:

@@ -83,6 +83,9 @@ def run(
         since_ns = time.perf_counter_ns()
         while (task := inbox.next()) is not None:
             page.number = task.number
+            if not task.parts:
+                maker.go_on(task)
+                continue
             since_ns = _do(task, maker, handover, noting, since_ns)
             page.number = -1
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
@@ -207,6 +210,9 @@ class _Threaded:
                 return
             if task is WOKEN:
                 self._finish()
+            elif not task.parts:
+                self._drain()
+                self._maker.go_on(task)
             elif task.moved and task.index and not self._refusing:
                 if self._gang.idle:
                     self._maker.begin_away(task)
