@@ -1,5 +1,6 @@
 """Whoever dies, and whenever: the epoch is the one that it would have been."""
 
+import itertools
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fault_jobs import (
+    Drawing,
     Dying,
     Numbers,
     Once,
@@ -170,6 +172,15 @@ def test_a_worker_may_die_while_it_reads_a_task(workers: int, once: Callable[...
 # -- whatever is loaded, and however
 
 
+def nothing() -> None:
+    """A way to go on living."""
+
+
+def default_collate_too(samples: list[Any]) -> Any:
+    """One that is not known, so that the first batch is not made in parts."""
+    return default_collate(samples)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -189,6 +200,68 @@ def test_a_worker_may_die_under_any_plan(
     at: int, options: dict[str, Any], once: Callable[..., Once]
 ) -> None:
     assert same(epochs(Dying(how=once(), at=at), **options), epochs(Numbers(), **options))
+
+
+DRAWING: list[dict[str, Any]] = [
+    {},
+    {"num_workers": 1},
+    {"num_workers": 3, "prefetch_factor": 1},
+    {"batch_size": None},
+    {"collate_fn": default_collate_too},
+    {"num_workers": 5, "plan": Plan(backend="processes", workers=2, prefetch=3)},
+    {"multiprocessing_context": "spawn"},
+    {"plan": THREADS, "thread_safe": True},
+]
+
+
+@pytest.mark.parametrize("options", DRAWING, ids=str)
+@pytest.mark.parametrize("at", [1, 60])
+def test_random_streams_go_on_where_they_stood(
+    at: int, options: dict[str, Any], once: Callable[..., Once]
+) -> None:
+    undisturbed = epochs(Drawing(how=nothing), **options)
+
+    assert same(epochs(Drawing(how=once(), at=at), **options), undisturbed)
+
+
+@pytest.mark.parametrize("left_after", [1, 100])
+def test_random_streams_of_persistent_workers_go_on(
+    left_after: int, once: Callable[..., Once]
+) -> None:
+    """Also where an epoch is left, and its last batches are made for nobody."""
+
+    def batches_of(how: Callable[[], None]) -> list[Any]:
+        torch.manual_seed(3)
+        loader = wellfed.DataLoader(
+            Drawing(how=how, at=9), batch_size=4, num_workers=2, persistent_workers=True
+        )
+        batches = list(itertools.islice(loader, left_after))
+        batches += [*loader, *loader]
+        loader._iterator._shutdown_workers()  # type: ignore[union-attr]
+        return batches
+
+    assert same(batches_of(once()), batches_of(nothing))
+
+
+@pytest.mark.parametrize("at", [1, 60])
+def test_draws_by_position_are_drawn_again(at: int, once: Callable[..., Once]) -> None:
+    of_auto: dict[str, Any] = {
+        "num_workers": "auto",
+        "plan": Plan(backend="processes", workers=2, prefetch=2),
+    }
+    undisturbed = epochs(Drawing(how=nothing), **of_auto)
+
+    assert same(epochs(Drawing(how=once(), at=at), **of_auto), undisturbed)
+
+
+def test_whoever_times_samples_may_die(once: Callable[..., Once]) -> None:
+    """Before `num_workers="auto"` has chosen how batches are made."""
+    torch.manual_seed(3)
+    loader = wellfed.DataLoader(
+        Dying(how=once(), at=1), batch_size=4, num_workers="auto", timeout=60
+    )
+
+    assert same(loader, epochs(Numbers()))
 
 
 def test_batches_that_come_in_any_order_all_come(once: Callable[..., Once]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wellfed._engine.board import key_of
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Send
 from wellfed._engine.owed import Dead, GiveUp, Owed
-from wellfed._engine.wire import Kind, Record, Task
+from wellfed._engine.wire import Record, Task
 
 # More steps than any walk needs, so that one that makes no progress fails and does not hang.
 MOST_STEPS = 5_000
@@ -166,9 +166,8 @@ def task_of(send: Send) -> Task:
 
 
 def record_of(task: Task) -> Record:
-    times = (0,) * 8
-    head = Kind.BATCH, 0, task.part, task.parts, task.epoch, task.number
-    return Record(*head, *times, -1, 0, 0, (), (), (), b"")
+    nothing = Record._make([0] * len(Record._fields))
+    return nothing._replace(epoch=task.epoch, number=task.number, part=task.part)
 
 
 @settings(max_examples=300)

@@ -15,7 +15,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job
 
-__all__ = ["Came", "Unpacker", "parcel_of", "told_of"]
+__all__ = ["Came", "Unpacker", "parcel_of", "streams_of", "told_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -28,6 +28,19 @@ Came = tuple[int, Record, int]
 def parcel_of(record: Record) -> Parcel:
     """Where the batch lies."""
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
+
+
+def streams_of(record: Record, shelf: Shelf) -> bytes:
+    """Where a batch left the streams of its home, packed; empty where it did not move them.
+
+    Args:
+        record: what came.
+        shelf: the slabs of its process; those of the batch are not settled yet.
+    """
+    if record.streams or not record.streams_length:
+        return record.streams
+    begin = record.streams_offset
+    return bytes(shelf.view(record.streams_slab)[begin : begin + record.streams_length])
 
 
 def told_of(process: int, record: Record, shelf: Shelf, samples: int) -> Any:

@@ -24,9 +24,10 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE, Board
+from wellfed._engine.board import DROP, FREE
 from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
+from wellfed._engine.member import Member, send_all
 from wellfed._engine.owed import Dead, Owed
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
@@ -37,28 +38,6 @@ __all__ = ["Crew"]
 # Once their sockets are closed, workers end as soon as their sample is fetched. What takes longer
 # than this, all of them together, is killed.
 CLOSE_S = 2.0
-
-# Taking a task lasts some microseconds. A worker that is longer at it was stopped, or is lost in
-# what an index does when it is unpickled.
-TAKING_S = 1.0
-
-
-class _Member:
-    """One worker process."""
-
-    def __init__(self, seat: int, hosted: tuple[int, ...], threads: int) -> None:
-        self.seat = seat
-        self.hosted = hosted
-        self.threads = threads
-        self.socket, self.theirs = wire.pair()
-        self.socket.setblocking(False)
-        self.connected = True
-        self.shelf = Shelf()
-        self.unsent: deque[Task] = deque()
-        self.pid = -1
-        self.descriptor = -1
-        board = Board()
-        self.page, self.board = board.page, board
 
 
 class Crew:
@@ -75,7 +54,7 @@ class Crew:
         self._closed = False
         # Before multiprocessing ends the template, at the end of a program that keeps its iterator.
         self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=10)
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
         """By the number of the process."""
         self._seats: list[int] = []
         """Which process sits there."""
@@ -108,10 +87,10 @@ class Crew:
             threads: how many fetch samples side by side in it; 0: it has but one.
         """
         began_ns = time.perf_counter_ns()
-        self._seats.append(self._started(_Member(len(self._seats), hosted, threads)))
+        self._seats.append(self._started(Member(len(self._seats), hosted, threads)))
         self.start_ns.append(time.perf_counter_ns() - began_ns)
 
-    def _started(self, member: _Member) -> int:
+    def _started(self, member: Member) -> int:
         number, self._next = self._next, self._next + 1
         try:
             fds = [member.theirs.fileno(), self._from_all.fileno(), member.board.fd]
@@ -150,15 +129,16 @@ class Crew:
         process = None if seat is None else self._seats[seat]
         queue = self._unsent if process is None else self._members[process].unsent
         queue.append(task)
-        self.owed.sent(task, process)
+        if task.parts:  # else no record answers it
+            self.owed.sent(task, process)
         self.flush()
 
     def flush(self) -> None:
         """Send what did not fit into a socket's buffer before."""
-        _flush(self._to_all, self._unsent)
+        send_all(self._to_all, self._unsent)
         for member in self._members.values():
             if member.unsent:
-                _flush(member.socket, member.unsent)
+                send_all(member.socket, member.unsent)
 
     def poll(self, within_s: float | None) -> list[tuple[int, int]]:
         """Wait for news of any kind, which `read` then takes. Nothing is lost if it is not.
@@ -190,7 +170,7 @@ class Crew:
             self.owed.came(number, record)
         return came
 
-    def _records(self, member: _Member) -> list[Record]:
+    def _records(self, member: Member) -> list[Record]:
         """All that has come: its window bounds how much a worker may have sent."""
         came: list[Record] = []
         try:
@@ -243,20 +223,16 @@ class Crew:
     def held(self) -> set[int]:
         """Keys of the tasks in the hands of those who live, now that the queue is empty."""
         living = [member for number, member in self._members.items() if number not in self.dead]
-        for member in living:
-            self._await_taken(member)
+        if any(not member.has_taken() for member in living):
+            self._meet_all()
+            for member in living:
+                if member.page.taking:  # nobody knows what it has: it is not to have anything
+                    signal.pidfd_send_signal(member.descriptor, signal.SIGKILL)
         return {key for member in living for key in member.page.held()}
 
-    def _await_taken(self, member: _Member) -> None:
-        deadline = time.monotonic() + TAKING_S
-        while member.page.taking:
-            if time.monotonic() > deadline:
-                # Nobody knows what it has: it is not to have anything.
-                if member.descriptor < 0:
-                    self._meet_all()
-                signal.pidfd_send_signal(member.descriptor, signal.SIGKILL)
-                return
-            time.sleep(0)
+    def hosted(self, seat: int) -> tuple[int, ...]:
+        """The logical workers that live there."""
+        return self._members[self._seats[seat]].hosted
 
     def replace(self, process: int, needed: set[int]) -> int:
         """Have another worker take the seat of one that died.
@@ -278,7 +254,7 @@ class Crew:
         os.close(old.descriptor)
         old.shelf.keep(needed)
         self._departed[process] = old.seat, old.shelf
-        self._seats[old.seat] = self._started(_Member(old.seat, old.hosted, old.threads))
+        self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
         return old.seat
 
     # -- slabs --------------------------------------------------------------------------------
@@ -368,11 +344,3 @@ def _close(crew: "weakref.ref[Crew]") -> None:
     alive = crew()
     if alive is not None:
         alive.close()
-
-
-def _flush(to: socket.socket, tasks: deque[Task]) -> None:
-    try:
-        while tasks and wire.send_task(to, tasks[0]):
-            tasks.popleft()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # the process died: its descriptor says so, and how

@@ -30,7 +30,7 @@ from typing import Any
 
 from wellfed._engine import worker
 from wellfed._engine.making import Setup
-from wellfed._engine.randomness import Streams
+from wellfed._engine.streams import Streams
 from wellfed._engine.wire import pair
 
 __all__ = ["Template", "serve"]

@@ -82,7 +82,10 @@ def run(
             _Threaded(Gang(setup.dataset, threads), maker, handover, inbox, noting).work()
         since_ns = time.perf_counter_ns()
         while (task := inbox.next()) is not None:
-            since_ns = _do(task, maker, handover, noting, since_ns)
+            if task.parts:
+                since_ns = _do(task, maker, handover, noting, since_ns)
+            else:
+                maker.go_on(task)
             inbox.done(task)
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
@@ -224,6 +227,10 @@ class _Threaded:
                 return
             if task is WOKEN:
                 self._finish()
+            elif not task.parts:
+                self._drain()
+                self._maker.go_on(task)
+                self._inbox.done(task)
             elif task.moved and task.index and not task.trial and not self._refusing:
                 if self._gang.idle:
                     self._maker.begin_away(task)

@@ -6,7 +6,7 @@ import pytest
 
 from wellfed._engine.board import key_of
 from wellfed._engine.owed import Again, Dead, GiveUp, Owed
-from wellfed._engine.wire import Kind, Record, Task
+from wellfed._engine.wire import Record, Task
 
 
 def task(number: int, *, moved: bool = True, **fields: Any) -> Task:
@@ -19,8 +19,8 @@ def key(number: int) -> int:
 
 
 def record(number: int, epoch: int = 0) -> Record:
-    times = (0,) * 8
-    return Record(Kind.BATCH, 0, 0, 1, epoch, number, *times, -1, 0, 0, (), (), (), b"")
+    nothing = Record._make([0] * len(Record._fields))
+    return nothing._replace(epoch=epoch, number=number)
 
 
 def owed(shared: int = 0, own: dict[int, list[int]] | None = None) -> Owed:
