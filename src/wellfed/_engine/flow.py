@@ -265,6 +265,10 @@ class Flow:
         """Numbers of the batches that this home's worker was sent and has not given back."""
         return sorted(n for n, one in self._batches.items() if one.home == home and one.out)
 
+    def got(self) -> list[Any]:
+        """What has arrived of batches that are not delivered."""
+        return [what for one in self._batches.values() for what in one.got.values()]
+
     # -- delivering ---------------------------------------------------------------------------
 
     def next(self) -> Deliver | Wait | End:
