@@ -17,14 +17,17 @@ from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import Dataset, IterableDataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine import resume
 from wellfed._engine.auto import Auto
 from wellfed._engine.auto_workers import AutoWorkers
 from wellfed._engine.device import checked_device, destination
 from wellfed._engine.inline import Inline
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.processes import Processes
+from wellfed._engine.progress import Progress
 from wellfed._engine.reading import read_job, read_plan
 from wellfed._engine.stock import why_stock
+from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._probes.cpus import usable_cpus
@@ -61,6 +64,8 @@ class DataLoader(TorchDataLoader[T]):
         device: where batches are wanted, such as "cuda" or "cuda:1": what `pin_memory=True` would
             pin arrives there, copied while you step, and ready for your current stream. None or
             "cpu": where it is made.
+        snapshot_every_n_steps: with each how manyth of its batches a worker asks a dataset that has
+            a `state_dict` for its state; 0: never. All else of `state_dict` costs nothing.
 
     Raises:
         ValueError: as torch's DataLoader does.
@@ -71,6 +76,7 @@ class DataLoader(TorchDataLoader[T]):
     plan: Plan | None
     thread_safe: bool
     _recorder: Recorder | None = None
+    _progress: Progress
     device: str | torch.device | None
 
     def __init__(
@@ -96,6 +102,7 @@ class DataLoader(TorchDataLoader[T]):
         plan: Plan | None = None,
         thread_safe: bool = False,
         device: str | torch.device | None = None,
+        snapshot_every_n_steps: int | None = 1,
     ) -> None:
         checked_device(device)
         if isinstance(num_workers, str):
@@ -103,6 +110,8 @@ class DataLoader(TorchDataLoader[T]):
         self.plan = plan
         self.thread_safe = thread_safe
         self.device = device
+        self.snapshot_every_n_steps = snapshot_every_n_steps
+        self._progress = Progress()
         super().__init__(
             dataset,
             batch_size,
@@ -126,8 +135,32 @@ class DataLoader(TorchDataLoader[T]):
         self._recorder = Recorder(site, self, read_plan(self), most_spans=REPORTED)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
-        iterator = engine_iterator(self, self._seen())
-        return super()._get_iterator() if iterator is None else iterator
+        iterator = engine_iterator(self, self._seen(), self._progress)
+        if iterator is not None:
+            return iterator
+        return stock_iterator(self, super()._get_iterator, self._progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this loader stands, to go on from there: see `load_state_dict`.
+
+        It may be asked at any moment: between two batches, between epochs, before the first. It is
+        plain data, which `torch.save` writes and `torch.load(weights_only=True)` reads.
+        """
+        return resume.plain(self._progress.position(self))
+
+    def load_state_dict(self, state: dict[str, Any], *, replay: bool | None = None) -> None:
+        """Go on from where a loader stood: the next iterator gives what that one had left to give.
+
+        Args:
+            state: what `state_dict` returned, of a loader made as this one is.
+            replay: whether to make what was delivered again and drop it; None: where batches depend
+                on something that the state cannot hold, which is then logged.
+
+        Raises:
+            UsageError: it is no such state, or this loader would give other batches; the message
+                says what differs.
+        """
+        self._progress.load(self, state, replay)
 
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.
@@ -162,12 +195,15 @@ class DataLoader(TorchDataLoader[T]):
         return "this loader has delivered no batch yet. Iterate it, then ask for its report."
 
 
-def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIterator | None:
+def engine_iterator(
+    loader: Any, recorder: Recorder | None = None, progress: Progress | None = None
+) -> EngineIterator | None:
     """An iterator of the engine over any of torch's loaders; None if torch's own must serve it.
 
     Args:
         loader: one of torch's, or ours.
         recorder: keeps what each batch took.
+        progress: told how far the loader has come, and tells where to take it up.
 
     Raises:
         UsageError: the loader has a plan or a device that cannot serve it.
@@ -195,7 +231,9 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
         refusal = backend.refuses(job, plan)
         if refusal is None:
             copy_to = functools.partial(destination, device, loader.pin_memory)
-            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to)
+            return EngineIterator(
+                loader, backend, plan, recorder, copy_to=copy_to, progress=progress
+            )
         refusals.append(refusal)
     if asked is None:
         _refuse_device(device, " ".join(refusals))

@@ -1,10 +1,35 @@
 """What is loaded: dataset, order, batching, collate. Tuning never changes any of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Job"]
+__all__ = ["BEGINNING", "Job", "Start"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where in a pass the first batch is, of a pass that is taken up. What came before is not
+    made; the indices of a stream begin with that of the first batch.
+    """
+
+    epoch: int = 0
+    """How often the iterator was begun before."""
+    number: int = 0
+    """Of the batch in its epoch."""
+    position: int = 0
+    """Of its first sample in the epoch."""
+    turn: int = 0
+    """The logical worker that makes it."""
+    beyond: frozenset[int] = frozenset()
+    """Numbers of later batches that were delivered before it."""
+    streams: dict[int, bytes] = field(default_factory=dict)
+    """Where the random streams of logical workers go on, packed; those that are missing begin."""
+    held: dict[int, Any] = field(default_factory=dict)
+    """What the datasets of logical workers said of themselves."""
+
+
+BEGINNING = Start()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +78,12 @@ class Job:
 
     watched: bool = False
     """Whether somebody observes this loader: then what each batch took is noted closely."""
+
+    start: Start = BEGINNING
+    """Where its first batch is."""
+
+    asks_dataset_every: int = 0
+    """With each how manyth of its batches a worker asks its dataset for its state; 0: never."""
 
     @property
     def batched(self) -> bool:

@@ -31,7 +31,7 @@ def parcel_of(record: Record) -> Parcel:
 
 
 def streams_of(record: Record, shelf: Shelf) -> bytes:
-    """Where a batch left the streams of its home, packed; empty where it did not move them.
+    """What rides with a batch, see `stream_states`; empty where nothing does.
 
     Args:
         record: what came.

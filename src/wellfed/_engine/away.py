@@ -29,17 +29,20 @@ import torch
 from torch.utils.data._utils.worker import WorkerInfo
 
 from wellfed._engine.randomness import Draws
+from wellfed._engine.stateful import is_stateful
 from wellfed.job import Job
 
 __all__ = [
     "ASKED",
     "CHANGED",
     "DREW",
+    "MODULE_DRAWS",
     "RAISED",
     "UNFIT",
     "Asked",
     "Trial",
     "generators_in",
+    "own_state",
     "standing_reason",
     "why",
 ]
@@ -85,12 +88,20 @@ def standing_reason(job: Job) -> str | None:
         return "the dataset is iterable"
     if job.worker_init is not None:
         return "worker_init_fn may make the workers differ"
+    if is_stateful(job.dataset):
+        return "the dataset has a state, of which its state_dict tells"
+    return own_state(job) or (MODULE_DRAWS if _modules_hold_generators() else None)
+
+
+MODULE_DRAWS = "a module keeps a random generator of its own"
+
+
+def own_state(job: Job) -> str | None:
+    """What the dataset or the collate function holds that each batch moves on; None if nothing."""
     for what, held in (("dataset", job.dataset), ("collate function", job.collate)):
         for one in _below(held):
             if _has_state_of_its_own(one):
                 return f"the {what} holds a {type(one).__qualname__} of its own"
-    if _modules_hold_generators():
-        return "a module keeps a random generator of its own"
     return None
 
 

@@ -93,6 +93,8 @@ class Flow:
         window: int,
         in_order: bool = True,
         mode: Mode = Mode.FIXED,
+        first: int = 0,
+        turn: int = 0,
     ) -> None:
         """Nothing is in flight.
 
@@ -101,6 +103,8 @@ class Flow:
             window: most batches read and not yet delivered: torch's workers x prefetch_factor.
             in_order: whether batch k comes before batch k+1.
             mode: TRYING to begin with a trial, FREE or FIXED if that is already known.
+            first: number of the first batch.
+            turn: its home.
         """
         self.mode = mode
         self.most = window
@@ -111,8 +115,8 @@ class Flow:
         self._workers = workers
         self._in_order = in_order
         self._active = [True] * workers
-        self._turn = 0
-        self._read = 0
+        self._turn = turn
+        self._read = self._first = first
         self._all_read = False
         self._batches: dict[int, _Batch] = {}
         self._waiting: deque[int] = deque()
@@ -144,6 +148,21 @@ class Flow:
         """The sampler is exhausted."""
         self._all_read = True
 
+    def skip(self, number: int) -> None:
+        """The batch that was just added is not wanted."""
+        del self._batches[number]
+        self._waiting.remove(number)
+
+    @property
+    def upcoming(self) -> tuple[int, int]:
+        """Number and home of the batch that is added next, while no worker is exhausted."""
+        return self._read, self._turn
+
+    @property
+    def expected(self) -> dict[int, int]:
+        """The homes of batches that were added and are not delivered."""
+        return {number: one.home for number, one in self._batches.items()}
+
     @property
     def undelivered(self) -> int:
         """Batches read and not yet delivered."""
@@ -166,7 +185,7 @@ class Flow:
         while self._waiting and (room > 0 or self._busy + len(sends) == 0):
             one = self._batches[self._waiting.popleft()]
             one.parts = one.out = 1
-            trial = self.mode is Mode.TRYING and one.number == 0
+            trial = self.mode is Mode.TRYING and one.number == self._first
             sends.append(Send(one.number, one.home, anywhere=anywhere, trial=trial))
             room -= 1
         return sends
@@ -215,7 +234,7 @@ class Flow:
         if one.ready:
             if not self._in_order:
                 self._arrived.append(number)
-            if self.mode is Mode.TRYING and number == 0:
+            if self.mode is Mode.TRYING and number == self._first:
                 self.mode = Mode.FREE
         return True
 

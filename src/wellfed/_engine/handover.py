@@ -88,8 +88,8 @@ class Handover:
                 at, used = self._in_slab(noted)
         streams_at = (-1, 0)
         # What is raised has no slab, and nobody would give one back.
-        if made.streams and kind == Kind.BATCH:
-            streams_at, used = self._in_slab(made.streams)
+        if made.rides and kind == Kind.BATCH:
+            streams_at, used = self._in_slab(made.rides)
         self._lent.update(used)
         fresh = self._slabs.fresh()
         record = Record(
@@ -112,13 +112,13 @@ class Handover:
             letter_length=len(noted),
             streams_slab=streams_at[0],
             streams_offset=streams_at[1],
-            streams_length=len(made.streams),
+            streams_length=len(made.rides),
             used=used,
             fresh=tuple((slab, nbytes) for slab, nbytes, _ in fresh),
             retired=retired,
             body=body,
             letter=noted if at[0] < 0 else b"",
-            streams=made.streams if streams_at[0] < 0 else b"",
+            streams=made.rides if streams_at[0] < 0 else b"",
         )
         wire.send_record(self._own, record, [fd for _, _, fd in fresh])
         self._slabs.told()

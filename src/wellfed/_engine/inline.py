@@ -12,11 +12,12 @@ from wellfed._engine.indices import Lookahead
 from wellfed._engine.positions import ByPosition
 from wellfed._engine.reading import ahead
 from wellfed._engine.rows import rows_of
+from wellfed._engine.stateful import put_back
 from wellfed._engine.torchs import fetcher_of
 from wellfed._engine.watch import worker as watching
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.maker import Maker as Noting
-from wellfed.job import Job
+from wellfed.job import BEGINNING, Job
 from wellfed.records import Plan
 
 __all__ = ["Inline"]
@@ -72,8 +73,12 @@ class InlineStream:
         self._noting = Noting(-1, watching.opened_files, sparing=True, seeded=job.by_position)
         self._job = job
         self._ahead = job.workers * ahead(plan)
-        self._epoch = -1
+        self._epoch = job.start.epoch - 1
+        self._start = job.start
+        self.dataset_iterator: Any = None
+        """Of an iterable dataset: what its `__iter__` returned, where that is known."""
         self.restart(indices)
+        self._start = BEGINNING
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -99,8 +104,12 @@ class InlineStream:
         job = self._job
         rows = rows_of(job)
         if rows is not None:
-            return _as_from_workers(rows, job.workers) if job.workers else rows
+            return _as_from_workers(rows, job) if job.workers else rows
+        held = self._start.held.get(0, {})
+        put_back(held, dataset=job.dataset)
         fetcher = ByPosition(job, self._epoch) if job.by_position else fetcher_of(job)
+        self.dataset_iterator = getattr(fetcher, "dataset_iter", None)
+        put_back(held, iterator=self.dataset_iterator)
         known = (*watching.FETCHERS, ByPosition)
         return self._noted(fetcher) if type(fetcher) in known else fetcher.fetch
 
@@ -123,17 +132,17 @@ class InlineStream:
         return made
 
 
-def _as_from_workers(make: Callable[[Any], Any], workers: int) -> Callable[[Any], Any]:
+def _as_from_workers(make: Callable[[Any], Any], job: Job) -> Callable[[Any], Any]:
     """The same, with errors that name the logical worker, as torch's do."""
     wrapper: Any = ExceptionWrapper
-    numbers = count()
+    numbers = count(job.start.number)
 
     def made(indices: Any) -> Any:
         number = next(numbers)
         try:
             return make(indices)
         except Exception:
-            failure = wrapper(where=f"in DataLoader worker process {number % workers}")
+            failure = wrapper(where=f"in DataLoader worker process {number % job.workers}")
         failure.reraise()
 
     return made

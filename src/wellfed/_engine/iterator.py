@@ -5,6 +5,7 @@ sampler's `__iter__` called and the warnings given when and as often as torch do
 is where the batches come from.
 """
 
+import contextlib
 import functools
 import time
 import weakref
@@ -18,7 +19,10 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
+from wellfed._engine.passage import Passage, Resumption
+from wellfed._engine.progress import Progress, passed_of, start_of
 from wellfed._engine.reading import read_job
+from wellfed._engine.resume import Passed
 from wellfed._engine.rows import rows_of
 from wellfed._engine.staging import staged
 from wellfed._engine.watch.letters import Delivery
@@ -45,6 +49,7 @@ class EngineIterator(_BaseDataLoaderIter):
         *,
         watched: bool = False,
         copy_to: Callable[[], Destination | None] = lambda: None,
+        progress: Progress | None = None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -56,9 +61,17 @@ class EngineIterator(_BaseDataLoaderIter):
             watched: whether somebody observes this loader.
             copy_to: makes what batches are copied to; None: they stay where they are made. Called
                 once workers have started, since it may touch the accelerator.
+            progress: told how far the loader has come, and tells where to take it up.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
         began_ns = self._clock()
+        resumption = progress.taken_up() if progress is not None else None
+        self._passage = Passage(loader, resumption)
+        self.delivered = 0
+        """Batches of this pass that were handed over, or raised, in the order of the sampler."""
+        self._begun_passes = 0
+        if not loader.num_workers and resumption is None:
+            self._passage.begin()
         super().__init__(loader)
         self.backend = backend.name
         """Who makes the batches; "auto" until that is chosen."""
@@ -76,24 +89,54 @@ class EngineIterator(_BaseDataLoaderIter):
         """The same batches where they are wanted; the stream itself if there is no destination."""
         self._copy_to = copy_to
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
+        if resumption is not None:
+            start = start_of(resumption)
+            self._begun_passes, self.delivered = start.epoch, start.number
+            self._job = replace(self._job, base_seed=resumption.passed.base_seed, start=start)
+        self._progress = progress
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
             # Again, because torch's iterator asks the sampler to begin twice where it has workers.
             self._reset(loader, first_iter=True)
+            self._take_up(resumption)
             self._begin_pass(began_ns)
             return
         if self._timeout != 0:  # torch's words, for the same mistake
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+        if resumption is not None:
+            self._passage.begin()
+            self._sampler_iter = iter(self._index_sampler)
         self._begin()
+        self._take_up(resumption)
         self._begin_pass(began_ns)
+
+    def _take_up(self, resumption: Resumption | None) -> None:
+        """Drop what was delivered before, where it has to be made again."""
+        if self._progress is not None:
+            self._progress.follow(self)
+        if resumption is None:
+            return
+        try:
+            for _ in range(resumption.passed.delivered if resumption.again else 0):
+                with contextlib.suppress(Exception):
+                    self._next_data()
+        finally:
+            self._passage.settle()
+
+    def passed(self) -> Passed | None:
+        """How far this has come; None where what follows shares nothing with it."""
+        return passed_of(self)
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         began_ns = self._clock()
+        self._passage.begin()
         super()._reset(loader, first_iter)
         if self._copied is None:
             self._begin()
         else:
             self._end_pass()
+            self._begun_passes += 1
+            self.delivered, self._ended = 0, False
             self._copied.restart(self._indices())
             self._begin_pass(began_ns)
 
@@ -123,11 +166,11 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _indices(self) -> Iterator[Any]:
         """What the sampler yields, asked for as torch asks."""
-        asked = _Asked(self._next_index)
-        if self.backend not in ("auto", "inline") or rows_of(self._job) is None:
-            return asked
-        # Tensors of indices, where nothing but our own code sees them.
-        return bulk(self._index_sampler) or asked
+        asked: Iterator[Any] = _Asked(self._next_index)
+        if self.backend in ("auto", "inline") and rows_of(self._job) is not None:
+            # Tensors of indices, where nothing but our own code sees them.
+            asked = bulk(self._index_sampler) or asked
+        return self._passage.reads(asked, marked=self._job.by_position)
 
     def _next_data(self) -> Any:
         stream, one = self._copied, self._pass
@@ -143,7 +186,13 @@ class EngineIterator(_BaseDataLoaderIter):
                 self._shutdown_workers()
             elif self._ended:
                 self._end_pass()
+            else:
+                self.delivered += 1
             raise
+        except Exception:
+            self.delivered += 1
+            raise
+        self.delivered += 1
         if one is not None:
             delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
             one.take_lightly(delivery, asked_ns, self._clock())
@@ -196,6 +245,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
+        progress = self.__dict__.get("_progress")
+        if progress is not None:
+            progress.leave(self)
         copied, self._copied = self.__dict__.get("_copied"), None
         stream, self._stream = self.__dict__.get("_stream"), None
         if copied is None:

@@ -1,5 +1,6 @@
 """How a worker makes a batch: at home as torch's worker would, or away, if it is free to move."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
 from wellfed._engine.fetching import MapFetcher, fetcher_of
 from wellfed._engine.positions import Seeds
+from wellfed._engine.stateful import is_stateful, put_back, said_by
+from wellfed._engine.stream_states import riding
 from wellfed._engine.streams import Streams
 from wellfed._engine.watch.maker import Maker as Noting
 from wellfed._engine.wire import Kind, Task
-from wellfed.job import Job
+from wellfed.job import BEGINNING, Job, Start
 
 __all__ = ["Made", "Maker", "Setup", "setup_of"]
 
@@ -38,6 +41,8 @@ class Setup:
     worker_init: Callable[[int], None] | None
     by_position: bool = False
     watched: bool = False
+    start: Start = BEGINNING
+    asks_dataset_every: int = 0
 
     @property
     def keeps_streams(self) -> bool:
@@ -47,6 +52,8 @@ class Setup:
 
 def setup_of(job: Job) -> Setup:
     """What the workers of this job are told."""
+    # Of an iterable, the iterator may be what can be asked; that shows in the worker.
+    stateful = job.iterable or is_stateful(job.dataset)
     return Setup(
         dataset=job.dataset,
         iterable=job.iterable,
@@ -58,6 +65,8 @@ def setup_of(job: Job) -> Setup:
         worker_init=job.worker_init,
         by_position=job.by_position,
         watched=job.watched,
+        start=job.start,
+        asks_dataset_every=job.asks_dataset_every if stateful else 0,
     )
 
 
@@ -75,8 +84,8 @@ class Made(NamedTuple):
     """With RAISED, the pickled exception."""
     why: int = 0
     """What it depends on besides its indices, as bits of `away`; 0 where that was not seen."""
-    streams: bytes = b""
-    """Where it left the random streams of its home, packed; empty if it did not move them."""
+    rides: bytes = b""
+    """Where it left the random streams of its home and its dataset: see `stream_states`."""
 
 
 class _Drew(Exception):
@@ -100,7 +109,8 @@ class Maker:
         self._setup = setup
         self._page = page
         self._noting = noting
-        self._epoch = 0
+        self._epoch = setup.start.epoch
+        self._asks_every, self._made = setup.asks_dataset_every, 0
         self._exhausted = False
         self._away = self._at_home = 0
         self._failed = b""
@@ -114,7 +124,10 @@ class Maker:
             try:
                 if setup.worker_init is not None:
                     setup.worker_init(home)
+                held = setup.start.held.get(home, {})
+                put_back(held, dataset=setup.dataset)
                 self._fetcher = fetcher_of(setup, page)
+                put_back(held, iterator=getattr(self._fetcher, "dataset_iter", None))
             except Exception:
                 self._failed = packed_failure(home)
             if setup.keeps_streams:
@@ -153,10 +166,21 @@ class Maker:
     def at_home(self, task: Task) -> Made:
         """Make the next batch of its home, as torch's worker would."""
         made = self._made_at_home(task)
-        if not self._setup.keeps_streams:
-            return made
-        streams = self._streams.moved()
-        return made._replace(streams=streams) if streams else made
+        streams = self._streams.moved() if self._setup.keeps_streams else b""
+        held = self._said_by_dataset() if self._asks_every else b""
+        return made._replace(rides=riding(streams, held)) if streams or held else made
+
+    def _said_by_dataset(self) -> bytes:
+        self._made += 1
+        if self._made % self._asks_every:
+            return b""
+        try:
+            iterator = getattr(self._fetcher, "dataset_iter", None)
+            said = said_by(self._setup.dataset, iterator)
+            return pickle.dumps(said) if said else b""
+        except Exception:  # it cannot say it: then it is asked no more, and made again on resume
+            self._asks_every = 0
+            return b""
 
     def _made_at_home(self, task: Task) -> Made:
         if self._failed:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from wellfed._engine.randomness import numpy_random_or_none, restore, states
-from wellfed.job import Job
+from wellfed.job import BEGINNING, Job
 
 __all__ = ["ByPosition", "Seeds", "samples_in"]
 
@@ -75,7 +75,8 @@ class ByPosition:
         self.collate_fn = job.collate or _as_they_are
         self.auto_collation = job.batched
         self._base_seed, self._epoch = job.base_seed, epoch
-        self._number = self._position = 0
+        start = job.start if job.start.epoch == epoch else BEGINNING
+        self._number, self._position = start.number, start.position
 
     def fetch(self, indices: Any) -> Any:
         """The batch of these indices, which is the next one."""

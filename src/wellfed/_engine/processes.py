@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wellfed._engine import away
-from wellfed._engine.arrivals import Came, Unpacker, parcel_of, streams_of
+from wellfed._engine.arrivals import Came, Unpacker, parcel_of
 from wellfed._engine.crew import Crew
 from wellfed._engine.deaths import Deaths
 from wellfed._engine.epoch import Epoch, parts_of_trial
@@ -24,11 +24,12 @@ from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
 from wellfed._engine.reading import ahead
-from wellfed._engine.stream_states import StreamStates
+from wellfed._engine.standing import Standing
+from wellfed._engine.stream_states import StreamStates, streams_task
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
-from wellfed.job import Job
+from wellfed.job import Job, Start
 from wellfed.records import Plan
 
 __all__ = ["ProcessStream", "Processes", "parcel_of"]
@@ -80,12 +81,14 @@ class ProcessStream:
         """How batches are made; its `workers` are the processes that there are."""
         self.delivery = Delivery(())
         """How the last batch came."""
-        self.states = StreamStates()
-        """Where the random streams of each home stood after its batches."""
+        self.standing = Standing(job)
+        """Where the homes stood after their batches."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
         self._deaths = Deaths(self._fixed_because)
         self._crew = self._start(crew)
+        if job.start.streams:  # what rode with a batch was drawn by it
+            self._fixed_because = self._fixed_because or away.why(away.DREW)
         self._calm = Calm()
         self._anew = False
         self._dead = ""
@@ -101,7 +104,7 @@ class ProcessStream:
         """The batch that is about to be handed over; Ctrl-C may keep it here until asked again."""
         self._owes_index = False
         """Whether the next index is still to be read in return for it."""
-        self._epoch = self._new_epoch(0, indices, Mode.TRYING)
+        self._epoch = self._new_epoch(job.start, indices, Mode.TRYING)
         try:
             with self._calm:
                 self._begin()
@@ -119,10 +122,17 @@ class ProcessStream:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
                 crew.add(hosted, self.plan.threads)
+            for home, states in self._job.start.streams.items():
+                crew.send(streams_task(home, states), home % len(crew))
         except BaseException:
             crew.close()
             raise
         return crew
+
+    @property
+    def states(self) -> StreamStates:
+        """Where the random streams of each home stood after its batches."""
+        return self.standing.streams
 
     @property
     def why_fixed(self) -> str | None:
@@ -154,8 +164,8 @@ class ProcessStream:
             self._settle()
             self._in_hand.clear()
             self._owes_index = self.ended = False
-            self.states.begin_epoch()
-            self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
+            start = Start(epoch=self._epoch.number + 1)
+            self._epoch = self._new_epoch(start, indices, self._flow.mode)
             self._begin()
 
     def _settle(self) -> None:
@@ -167,16 +177,20 @@ class ProcessStream:
             self._receive(None)
             self._dispatch()
 
-    def _new_epoch(self, number: int, indices: Iterator[Any], mode: Mode) -> Epoch:
-        self._flow = self._new_flow(mode)
-        return Epoch(number, indices, self._flow, self._calm)
+    def _new_epoch(self, start: Start, indices: Iterator[Any], mode: Mode) -> Epoch:
+        self._flow = self._new_flow(mode, start)
+        epoch = Epoch(indices, self._flow, self._calm, start)
+        self.standing.begin_epoch(epoch)
+        return epoch
 
-    def _new_flow(self, mode: Mode) -> Flow:
+    def _new_flow(self, mode: Mode, start: Start) -> Flow:
         return Flow(
             workers=self._job.workers,
             window=self._window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
+            first=start.number,
+            turn=start.turn,
         )
 
     @property
@@ -196,9 +210,10 @@ class ProcessStream:
             self._anew = False
             self._crew.dismiss()
             self._deaths.begin_anew()
-            self.states = StreamStates()
+            self.standing = Standing(self._job)
+            self.standing.begin_epoch(self._epoch)
             self._start(self._crew)
-            self._flow = self._new_flow(Mode.FIXED)
+            self._flow = self._new_flow(Mode.FIXED, self._job.start)
             self._epoch.again(self._flow)
         self._crew.give_back()
         processes = len(self._crew)
@@ -234,7 +249,7 @@ class ProcessStream:
             if record.why:
                 self._stay(record)
             if record.streams_length:
-                self._note_streams(process, record)
+                self.standing.came(self._crew.seat_of(process), record, self._crew.shelf(process))
             if record.epoch == self._epoch.number:
                 self._take((process, record, now_ns))
             else:
@@ -262,14 +277,6 @@ class ProcessStream:
         elif not self._flow.arrived(record.number, record.part, came):
             self._return([came])
 
-    def _note_streams(self, process: int, record: Record) -> None:
-        # Only a dataset that never ends in the same round for all has workers that are passed over.
-        seat = self._crew.seat_of(process)
-        home = seat if self._job.iterable else record.number % self._job.workers
-        streams = streams_of(record, self._crew.shelf(process))
-        current = record.epoch == self._epoch.number
-        self.states.arrived(home, record.number, streams, current=current)
-
     def _stay(self, record: Record) -> None:
         """Batches must be made by their homes from here on."""
         self._fixed_because = away.why(record.why)
@@ -278,8 +285,9 @@ class ProcessStream:
         self._flow.stay()
         # Where a trial changed the dataset of the process it ran in, or where a home needs a
         # process of its own, the workers are made anew; nothing was delivered yet.
-        first = record.number == self._epoch.number == 0 and self._epoch.untouched
-        if record.why & away.CHANGED and first and may_move:
+        start = self._job.start
+        first = (record.epoch, record.number) == (start.epoch, start.number)
+        if record.why & away.CHANGED and first and self._epoch.untouched and may_move:
             self._anew = self.plan.workers != self._job.workers or record.parts > 1
 
     def _return(self, unwanted: list[Came]) -> None:
@@ -300,6 +308,7 @@ class ProcessStream:
             if self._owes_index:
                 self._read_one()
         taken = self._in_hand.pop()
+        self.standing.handed_over()
         self.delivery = taken.delivery
         return taken.result()
 
@@ -322,6 +331,7 @@ class ProcessStream:
 
     def handed_over(self) -> None:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
+        self.standing.handed_over()
         with self._calm:
             self._epoch.read()
             self._dispatch()
@@ -347,6 +357,7 @@ class ProcessStream:
             self._epoch.read()
         except Exception:
             self._in_hand.clear()
+            self.standing.handed_over()
             self._owes_index = False
             raise
         self._owes_index = False
@@ -382,8 +393,8 @@ class ProcessStream:
             self._flow.unmake(batch)
             return False
         self._in_hand.append(taken)
-        self._epoch.delivered(batch.number)
-        self.states.delivered(batch.home, batch.number)
+        position = self._epoch.delivered(batch.number)
+        self.standing.taken(batch.home, batch.number, position)
         return True
 
     def close(self) -> None:

@@ -102,6 +102,7 @@ def read_job(loader: Any) -> Job:
         timeout_s=loader.timeout,  # as it was given: torch's text shows it
         context=loader.multiprocessing_context,
         thread_safe=bool(getattr(loader, "thread_safe", False)),
+        asks_dataset_every=getattr(loader, "snapshot_every_n_steps", 0) or 0,
     )
 
 

@@ -1,6 +1,6 @@
 """Where the random streams of a logical worker stand, as bytes that ride with its batches.
 
-    worker    Streams.moved() ─► Made.streams ─► the batch's slab or its record ─► trainer
+    worker    Streams.moved() ─► Made.rides ─► the batch's slab or its record ─► trainer
     trainer   StreamStates: after each home's last batch that arrived, and that was delivered
     worker    Streams.go_on(home, states) ◄─ wire.Task, as made by `streams_task`
 
@@ -20,13 +20,22 @@ from typing import NamedTuple
 
 from wellfed._engine.wire import Task
 
-__all__ = ["StreamState", "StreamStates", "packed", "streams_task", "unpacked"]
+__all__ = [
+    "StreamState",
+    "StreamStates",
+    "packed",
+    "parted",
+    "riding",
+    "streams_task",
+    "unpacked",
+]
 
 WORDS_BYTES = 4 * 625
 """A Mersenne Twister: 624 words and where it stands among them."""
 
 _VERSION = 1
 _HEAD = struct.Struct("<BBddH")
+_LENGTH = struct.Struct("<I")
 _PYTHON_HALF, _NUMPY_HALF, _NUMPY = 1, 2, 4
 
 
@@ -78,6 +87,18 @@ def unpacked(raw: bytes) -> StreamState:
         numpy_half=numpy_half if flags & _NUMPY_HALF else None,
         torch=raw[ends[1] :],
     )
+
+
+def riding(streams: bytes, held: bytes) -> bytes:
+    """What rides with a batch: where its streams stand, and what its dataset says of itself."""
+    return _LENGTH.pack(len(streams)) + streams + held
+
+
+def parted(raw: bytes) -> tuple[bytes, bytes]:
+    """The two that `riding` was given."""
+    (length,) = _LENGTH.unpack_from(raw)
+    end = _LENGTH.size + length
+    return raw[_LENGTH.size : end], raw[end:]
 
 
 def streams_task(home: int, states: bytes) -> Task:

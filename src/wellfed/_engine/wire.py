@@ -156,10 +156,10 @@ class Record(NamedTuple):
     letter_length: int
     """0: there is none."""
     streams_slab: int
-    """Where it lies where the batch left the streams of its home; -1: in the record itself."""
+    """Where that lies which rides with the batch, see `stream_states`; -1: in the record."""
     streams_offset: int
     streams_length: int
-    """0: the streams did not move."""
+    """0: nothing does."""
     used: tuple[int, ...]
     """Slabs that it occupies."""
     fresh: tuple[tuple[int, int], ...]
@@ -170,10 +170,10 @@ class Record(NamedTuple):
     letter: bytes = b""
     """What the maker noted, where it is in the record itself."""
     streams: bytes = b""
-    """Where the streams stand, packed, where it is in the record itself."""
+    """What rides with the batch, where it is in the record itself."""
 
 
-_HEAD = struct.Struct("<BBHHIqiqIqqqqqiqIiqHHHH")
+_HEAD = struct.Struct("<BBHHIqiqIqqqqqiqIiqIHHH")
 _NUMBERS = 20
 """How many fields of a record are plain numbers."""
 _FRESH = struct.Struct("<IQ")
