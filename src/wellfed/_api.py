@@ -1,10 +1,11 @@
 """The verbs, each a few lines of composition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellfed._attach import Limits, Observation, Stops
 from wellfed.records import Report
+from wellfed.seams import Sink
 
 __all__ = ["Observation", "diagnose", "observe", "render", "tune"]
 
@@ -12,17 +13,27 @@ __all__ = ["Observation", "diagnose", "observe", "render", "tune"]
 DEEP_S = 60.0
 
 
-def observe() -> Observation:
+def observe(*, export: Sequence[str | Sink] = ()) -> Observation:
     """Watch every DataLoader that is iterated inside a `with` block.
 
     Nothing is stopped, replaced or reordered.
+
+    Args:
+        export: where to send how loaders do, once a second, and the verdict at the end:
+            "jsonl:FILE", "tensorboard:FOLDER", "prometheus:[ADDRESS:]PORT", "wandb[:PROJECT]",
+            or a `wellfed.seams.Sink` of your own. Each has a thread of its own; one that fails is
+            switched off, with a warning.
+
+    Raises:
+        UsageError: an exporter is not known, or cannot be opened.
+        MissingExtra: what one needs is not installed.
 
     Examples:
         >>> with wellfed.observe() as seen:  # doctest: +SKIP
         ...     train()
         >>> print(wellfed.render(seen.diagnose()))  # doctest: +SKIP
     """
-    return Observation(Limits(full=True))
+    return Observation(Limits(full=True), export=export)
 
 
 def diagnose(
