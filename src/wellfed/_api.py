@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellfed._attach import Limits, Observation, Stops
+from wellfed._budgets import DEEP_S, TUNE_S
 from wellfed.records import Report
 from wellfed.seams import Sink
 
 __all__ = ["Observation", "diagnose", "observe", "render", "tune"]
-
-# Of this, five rounds of the ladder and four other experiments take 50 s at a period of 100 ms.
-DEEP_S = 60.0
 
 
 def observe(*, export: Sequence[str | Sink] = ()) -> Observation:
@@ -72,7 +70,7 @@ def tune(
     loader: Any,
     step: Callable[[Any], object] | None = None,
     *,
-    budget_s: float = 60.0,
+    budget_s: float = TUNE_S,
     memory_bytes: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Report:

@@ -7,7 +7,7 @@ import pytest
 from reports import NOISY
 
 from wellfed._attach import Limits
-from wellfed._cli import SECONDS, _again, _confirm
+from wellfed._cli.diagnosing import SECONDS, _again, _confirm
 from wellfed._report.prose import watch_longer
 
 USUAL = Limits(seconds=SECONDS)
