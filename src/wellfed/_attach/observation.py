@@ -203,7 +203,7 @@ class Observation:
         self._progress.update(
             matters.batches,
             self._stopper.elapsed_s,
-            self._limits.seconds,
+            float("inf") if self._limits.full else self._limits.seconds,
             matters.waited_ns / matters.held_ns if matters.held_ns else 0.0,
             str(matters.site or ""),
         )

@@ -75,7 +75,7 @@ def panel(
 def _drawn(
     page: Page, seen: Sequence[Seen], now_unix_s: float, clock: str, *, in_full: bool
 ) -> str:
-    sheet = Sheet(page)
+    sheet = Sheet(page) if in_full else Sheet(page, gutter=1)
     sheet.rule("wellfed top", clock)
     if not seen:
         sheet.blank()
