@@ -44,14 +44,15 @@ class Whole:
 
     @property
     def room(self) -> tuple[int, int]:
-        """All of it, less the last line: ending that one would scroll."""
+        """All of it, less the last line, where the cursor stays."""
         columns, lines = os.get_terminal_size(self._fd)
         return columns, lines - 1
 
     def draw(self, text: str) -> None:
         """From the upper left; what is below it is cleared."""
-        lines = text.splitlines()
-        _write(self._fd, "\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in lines) + "\x1b[J")
+        rows = text.splitlines()
+        placed = "".join(f"\x1b[{at};1H{row}\x1b[K" for at, row in enumerate(rows, 1))
+        _write(self._fd, f"{placed}\x1b[{len(rows) + 1};1H\x1b[J")
 
     def close(self) -> None:
         """Back to what was there before."""

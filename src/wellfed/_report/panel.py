@@ -133,7 +133,7 @@ def _loader(sheet: Sheet, loader: LoaderStatus) -> None:
     if loader.depth:
         made += f", {loader.depth} batches ahead"
     sheet.row("loader", _name(loader))
-    sheet.row("", (f"{_class(loader)} · {made}", "small"))
+    sheet.row("", (f"{_class(loader)} · {made}" if loader.site else made, "small"))
     of = f" of {loader.batches_per_epoch:,}" if loader.batches_per_epoch else ""
     sheet.flow(
         "batch",

@@ -22,8 +22,6 @@ except ImportError as error:
 
 __all__ = ["WellfedCallback"]
 
-log = logging.getLogger(__name__)
-
 
 class WellfedCallback(TrainerCallback):  # type: ignore[misc]
     """Logs what share of the time training waits for data, and says at the end why.
@@ -74,7 +72,7 @@ class WellfedCallback(TrainerCallback):  # type: ignore[misc]
         try:
             self.report = seen.diagnose()
         except NoVerdict as why:
-            log.warning("no verdict: %s", why)
+            logging.getLogger(__name__).warning("no verdict: %s", why)
             return
         if state.is_world_process_zero:
             print(wellfed.render(self.report), end="")  # noqa: T201 - where the Trainer prints

@@ -223,8 +223,9 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Any:
     package.begun = []
 
     def init(project: str | None) -> Run:
-        package.begun.append((project, Run()))
-        return package.begun[-1][1]
+        run = Run()
+        package.begun.append((project, run))
+        return run
 
     package.init = init
     monkeypatch.setitem(sys.modules, "wandb", package)
