@@ -122,8 +122,10 @@ def _head(sheet: Sheet, seen: Seen) -> None:
     status = seen.first
     rank = f" · rank {status.rank}" if status.rank else ""
     words = f"pid {status.pid}{rank}"
+    script = sheet.plain(_script(status.command))
     room = sheet.room - len(words) - 3
-    sheet.row("trainer", (words, "strong"), " · ", (_tail(" ".join(status.command), room), "small"))
+    script = script if len(script) <= room else script[: max(0, room - 1)] + "…"
+    sheet.row("trainer", (words, "strong"), " · ", (script, "small"))
 
 
 def _loader(sheet: Sheet, loader: LoaderStatus) -> None:
@@ -238,6 +240,16 @@ def _still_s(loader: LoaderStatus, now_unix_s: float) -> float:
 
 def _name(loader: LoaderStatus) -> str:
     return loader.site or _class(loader)
+
+
+def _script(command: Sequence[str]) -> str:
+    """The command as people call it: from its script on, without folders."""
+    words = list(command[1:])
+    while words and words[0].startswith("-") and words[0] != "-m":
+        words.pop(0)
+    if words[:1] == ["-m"]:
+        return " ".join(words[1:])
+    return " ".join((words[0].rpartition("/")[2], *words[1:])) if words else " ".join(command)
 
 
 def _class(loader: LoaderStatus) -> str:

@@ -3,6 +3,7 @@
 from io import StringIO
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -21,7 +22,7 @@ SEEN = Seen(
 AT_80 = """\
 ── wellfed top ─────────────────────────────────────────── 14:03:22 · q quits ──
 
-trainer    pid 4242 · python train.py --epochs 3
+trainer    pid 4242 · train.py --epochs 3
 loader     /home/ana/train.py:41
            ImageFolder · processes, 2 workers, 4 batches ahead
 batch      epoch 2 · 113 of 400 · 513 in all
@@ -76,6 +77,22 @@ def test_what_changes_leaves_all_else_in_its_place() -> None:
     labels = [line[:11].rstrip() for line in drawn(other).splitlines()]
 
     assert labels[:12] == [line[:11].rstrip() for line in AT_80.splitlines()][:12]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("/usr/bin/python3", "-u", "/home/ana/train.py", "--lr", "1"), "train.py --lr 1"),
+        (("python", "-m", "wellfed", "run", "train.py"), "wellfed run train.py"),
+        (("jupyter",), "jupyter"),
+        ((), ""),
+        (("python", "train.py", "x" * 90), "train.py " + "x" * 48 + "…"),
+    ],
+)
+def test_a_trainer_is_called_as_people_call_it(command: tuple[str, ...], said: str) -> None:
+    status = replace(trainer_status(), command=command)
+
+    assert f"trainer    pid 4242 · {said}".rstrip() in drawn(Seen(loaders=(status,))).splitlines()
 
 
 def test_no_loader_says_what_would_be_seen() -> None:
