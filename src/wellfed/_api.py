@@ -4,23 +4,37 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellfed._attach import Limits, Observation, Stops
+from wellfed._attach.observation import Watcher
 from wellfed._budgets import DEEP_S, TUNE_S
 from wellfed.records import Report
+from wellfed.seams import Sink
 
 __all__ = ["Observation", "diagnose", "observe", "render", "tune"]
 
 
-def observe() -> Observation:
+def observe(*, export: Sequence[str | Sink] = (), progress: bool = False) -> Observation:
     """Watch every DataLoader that is iterated inside a `with` block.
 
     Nothing is stopped, replaced or reordered.
+
+    Args:
+        export: where to send how loaders do, once a second, and the verdict at the end:
+            "jsonl:FILE", "tensorboard:FOLDER", "prometheus:[ADDRESS:]PORT", "wandb[:PROJECT]",
+            or a `wellfed.seams.Sink` of your own. Each has a thread of its own; one that fails is
+            switched off, with a warning.
+        progress: show how it goes: a line below the cell of a notebook, or on a terminal's stderr.
+
+    Raises:
+        UsageError: an exporter is not known, or cannot be opened.
+        MissingExtra: what one needs is not installed.
 
     Examples:
         >>> with wellfed.observe() as seen:  # doctest: +SKIP
         ...     train()
         >>> print(wellfed.render(seen.diagnose()))  # doctest: +SKIP
     """
-    return Observation(Limits(full=True))
+    shown = _progress() if progress else None
+    return Observation(Limits(full=True), export=export, progress=shown)
 
 
 def diagnose(
@@ -29,6 +43,7 @@ def diagnose(
     *,
     seconds: float = 20.0,
     deep: bool = False,
+    progress: bool = False,
     ignore: Sequence[str] = (),
 ) -> Report:
     """Iterate a loader, and say which resource bounds it.
@@ -45,6 +60,7 @@ def diagnose(
         deep: confirm the verdict by experiments on a copy of the loader, for at most 60 s more;
             the step then also runs on batches that it has had before. A dataset whose reading has
             side effects sets `wellfed_experiments = False` to be left out.
+        progress: show how it goes, as in `observe`.
         ignore: names or codes of findings that are known and meant to be so: "startup_respawn" or
             "WF601".
 
@@ -56,7 +72,10 @@ def diagnose(
     from wellfed._insight.ignoring import ignoring
 
     names_of(ignore)
-    with Observation(Limits(seconds=seconds), stops=Stops.ALONE, keep_loaders=deep) as seen:
+    shown = _progress() if progress else None
+    with Observation(
+        Limits(seconds=seconds), stops=Stops.ALONE, keep_loaders=deep, progress=shown
+    ) as seen:
         while _epoch(loader, step) and seen.watching:
             pass
     report = seen.diagnose()
@@ -100,6 +119,13 @@ def tune(
             pass
     report = seen.diagnose()
     return seen.tune(report, step=step, budget_s=budget_s, memory_bytes=memory_bytes, tell=tell)
+
+
+def _progress() -> Watcher:
+    from wellfed._report.live import Progress
+    from wellfed._report.notebook import NotebookProgress, in_notebook
+
+    return NotebookProgress() if in_notebook() else Progress()
 
 
 def _epoch(loader: Any, step: Callable[[Any], object] | None) -> int:

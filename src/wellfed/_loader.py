@@ -30,12 +30,14 @@ from wellfed._engine.stock import why_stock
 from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
+from wellfed._engine.watch.showing import Showing
 from wellfed._probes.cpus import usable_cpus
+from wellfed._status import StatusFile
 from wellfed.errors import UsageError
-from wellfed.records import Plan, Report
+from wellfed.records import Plan, Report, Site
 from wellfed.seams import Backend
 
-__all__ = ["DataLoader", "engine_iterator"]
+__all__ = ["DataLoader", "engine_iterator", "shown_recorder"]
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class DataLoader(TorchDataLoader[T]):
             in_order=in_order,
         )
         site, _ = building_site(sys._getframe(1), self)
-        self._recorder = Recorder(site, self, read_plan(self), most_spans=REPORTED)
+        self._recorder = shown_recorder(self, site)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
         iterator = engine_iterator(self, self._seen(), self._progress)
@@ -165,7 +167,7 @@ class DataLoader(TorchDataLoader[T]):
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.
         if self._recorder is None or self._recorder.loader() is not self:
-            self._recorder = Recorder(None, self, read_plan(self), most_spans=REPORTED)
+            self._recorder = shown_recorder(self)
         return self._recorder
 
     def report(self) -> Report:
@@ -193,6 +195,17 @@ class DataLoader(TorchDataLoader[T]):
                 "Use `with wellfed.observe() as seen: ...` and `seen.diagnose()`."
             )
         return "this loader has delivered no batch yet. Iterate it, then ask for its report."
+
+
+def shown_recorder(loader: Any, site: Site | None = None) -> Recorder:
+    """What keeps the last batches of a loader on the engine, and shows it to `wellfed top`.
+
+    Args:
+        loader: one of torch's, or ours.
+        site: the line that built it; None if that was not seen.
+    """
+    showing = Showing([StatusFile()])
+    return Recorder(site, loader, read_plan(loader), most_spans=REPORTED, showing=showing)
 
 
 def engine_iterator(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from wellfed.job import Job
-from wellfed.records import Case, Fact, Finding, Plan, Report
+from wellfed.records import Case, Fact, Finding, LoaderStatus, Plan, Report
 
 __all__ = ["Backend", "Clock", "Probe", "Renderer", "Rule", "Sink", "Stream"]
 
@@ -65,10 +65,13 @@ class Renderer(Protocol):
 
 
 class Sink(Protocol):
-    """Sends what was seen elsewhere. One that raises is switched off; training goes on."""
+    """Sends what is seen elsewhere. One that raises is switched off; training goes on."""
 
-    def emit(self, report: Report) -> None:
-        """Send it."""
+    def emit(self, seen: LoaderStatus | Report) -> None:
+        """Send it: once a second how each loader does, and at the end the report.
+
+        Called in a thread of its own, never in the one that trains.
+        """
 
     def close(self) -> None:
         """Give everything back. Harmless when called twice."""

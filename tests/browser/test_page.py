@@ -115,3 +115,33 @@ def test_the_first_screen_says_what_to_do(opened: Opened) -> None:
         box = opened.page.get_by_text(text).first.bounding_box()
         assert box is not None
         assert box["y"] + box["height"] < DESK["height"], text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_card_of_a_notebook_is_read_on_its_paper(
+    browser: Browser, tmp_path: Path, scheme: str
+) -> None:
+    paper = (
+        "background: #fff; color: #111" if scheme == "light" else "background: #111; color: #ddd"
+    )
+    file = tmp_path / "cell.html"
+    card = recorded("uneven_batches")._repr_html_()
+    file.write_text(
+        f'<!doctype html><html lang="en"><title>cell</title><body style="{paper}"><main>'
+        f"<h1>A notebook</h1>{card}</main>",
+        encoding="utf-8",
+    )
+    page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
+    requests: list[str] = []
+    page.on("request", lambda one: requests.append(one.url))
+    page.goto(file.as_uri())
+
+    strip = page.locator(".wellfed-card .strip .waiting").bounding_box()
+    page.locator(".wellfed-card summary").click()
+    found = Axe().run(page)
+    page.close()
+
+    assert requests == [file.as_uri()]
+    assert strip is not None
+    assert strip["width"] > 10
+    assert found.violations_count == 0, found.generate_report()

@@ -57,6 +57,14 @@ def test_no_text_of_a_run_becomes_markup(text: str) -> None:
     assert Elements(render_html(named(text))).found == harmless.found
 
 
+@given(text=texts)
+@settings(max_examples=30, deadline=None)
+def test_no_text_of_a_run_becomes_markup_in_a_notebook(text: str) -> None:
+    harmless = Elements(named("x")._repr_html_())
+
+    assert Elements(named(text)._repr_html_()).found == harmless.found
+
+
 def test_the_page_asks_for_nothing_beyond_itself() -> None:
     page = PLOTLY.sub("", render_html(recorded("uneven_batches")), count=1)
 

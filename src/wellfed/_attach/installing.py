@@ -12,6 +12,7 @@ Guarantees
 - once all who installed it have undone it, in any order, torch's method is in its place again.
 """
 
+import weakref
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -22,7 +23,8 @@ from torch.utils.data import DataLoader
 from wellfed._attach.children import Served, wrap_target
 from wellfed._engine.patches import Patches
 from wellfed._engine.template import serve
-from wellfed._loader import engine_iterator
+from wellfed._engine.watch.recorder import Recorder
+from wellfed._loader import engine_iterator, shown_recorder
 
 __all__ = ["Installation", "install"]
 
@@ -74,6 +76,7 @@ class _Process:
     def __init__(self) -> None:
         self._wanted_by: set[Installation] = set()
         self._patches = Patches()
+        self._recorders: weakref.WeakKeyDictionary[Any, Recorder] = weakref.WeakKeyDictionary()
 
     def enter(self, one: Installation) -> None:
         self._wanted_by.add(one)
@@ -90,7 +93,10 @@ class _Process:
         # Somebody may have wrapped ours since, and then it stays when it is undone.
         if not self._wanted_by or not _is_plain(loader):
             return original(loader)
-        iterator = engine_iterator(loader)
+        recorder = self._recorders.get(loader)
+        if recorder is None:
+            recorder = self._recorders[loader] = shown_recorder(loader)
+        iterator = engine_iterator(loader, recorder)
         return original(loader) if iterator is None else iterator
 
     def _start(self, original: Callable[[Any], None], process: Any) -> None:

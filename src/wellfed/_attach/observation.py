@@ -2,7 +2,7 @@
 
     enter   machine facts · gauges in a process of their own · watch on torch's loaders
             (at once, or as soon as the script imports torch)
-    ...     at each batch: progress, and whether enough has been seen
+    ...     at each batch: progress, and whether enough has been seen; now and again, status
     leave   everything undone; then `diagnose()` makes the Report
 
 Guarantees
@@ -22,17 +22,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from wellfed._attach import children, ranks
+from wellfed._attach.audience import Audience
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stopper, Stops
 from wellfed._attach.torch_loaded import when_torch_is_loaded
 from wellfed._engine.watch.stopping import StopWatching
 from wellfed._probes import GaugeSampler, start_gauges, survey_machine
 from wellfed.errors import NoVerdict
-from wellfed.records import Gauge, Machine, Report, Trace, Workload
+from wellfed.records import Gauge, LoaderStatus, Machine, Report, Trace, Workload
 
 if TYPE_CHECKING:
     from wellfed._engine.watch.loaders import Watch
     from wellfed._engine.watch.recorder import Recorder
+    from wellfed.seams import Sink
 
 __all__ = ["Observation", "Watcher"]
 
@@ -64,6 +66,7 @@ class Observation:
         stops: Stops = Stops.WITH_RANKS,
         tell: Callable[[str], None] | None = None,
         keep_loaders: bool = False,
+        export: "Sequence[str | Sink]" = (),
     ) -> None:
         """Prepare; nothing is touched until the `with` block is entered.
 
@@ -74,6 +77,7 @@ class Observation:
             stops: in whose company the code inside may be ended.
             tell: shown a line where it cannot be ended.
             keep_loaders: whether the loaders seen are kept alive for `confirm`.
+            export: sinks, or words that name one, told each second how loaders do.
         """
         self.ended_because = "finished"
         self._limits = limits
@@ -82,6 +86,7 @@ class Observation:
         self._stops = stops
         self._tell = tell
         self._keep_loaders = keep_loaders
+        self._audience = Audience(export)
         self._loader: Any = None
         self._folder = ""
         self._watch: Watch | None = None
@@ -98,6 +103,7 @@ class Observation:
 
     def __enter__(self) -> "Observation":
         self._pid = os.getpid()
+        self._audience.open()
         self._stopper = Stopper(self._limits, self._enough, stops=self._stops, tell=self._tell)
         if self._orders is None:
             self._machine = survey_machine()
@@ -126,6 +132,7 @@ class Observation:
                 shutil.rmtree(self._folder, ignore_errors=True)
         else:
             self._report_to_parent(ended_ns)
+        self._audience.close(self.diagnose)
         return isinstance(error, StopWatching)
 
     def _reason(self, error: BaseException | None) -> str:
@@ -152,6 +159,7 @@ class Observation:
             before_next=self._before_next,
             before_start=self._before_start,
             keep_loaders=self._keep_loaders,
+            showing=self._audience.showing,
         )
         self._watch.install()
 
@@ -165,6 +173,16 @@ class Observation:
         """Whether a batch was seen and more would be: not once the watching itself has failed."""
         watch = self._watch
         return watch is not None and not watch.failures and self._matters() is not None
+
+    @property
+    def status(self) -> LoaderStatus | None:
+        """How the loader that matters does just now; None before its first batch."""
+        matters = self._matters()
+        if matters is None:
+            return None
+        from wellfed._engine.watch.showing import status_of
+
+        return status_of(matters)
 
     # -- at each batch ------------------------------------------------------------------------
 
@@ -185,7 +203,7 @@ class Observation:
         self._progress.update(
             matters.batches,
             self._stopper.elapsed_s,
-            self._limits.seconds,
+            float("inf") if self._limits.full else self._limits.seconds,
             matters.waited_ns / matters.held_ns if matters.held_ns else 0.0,
             str(matters.site or ""),
         )

@@ -16,6 +16,7 @@ from wellfed._cli.diagnosing import diagnose
 from wellfed._cli.options import SCRIPT, Launching
 from wellfed._cli.reports import compare, report
 from wellfed._cli.running import run
+from wellfed._cli.top import top
 from wellfed._cli.tuning import tune
 from wellfed._terminal import tell
 from wellfed.errors import WellfedError
@@ -30,7 +31,7 @@ app = typer.Typer(
 )
 for _launching in (diagnose, tune, run):
     app.command(cls=Launching, context_settings=SCRIPT)(_launching)
-for _other in (report, compare, machine, demo):
+for _other in (report, compare, machine, top, demo):
     app.command()(_other)
 
 

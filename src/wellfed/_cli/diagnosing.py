@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wellfed._budgets import DEEP_S
-from wellfed._cli.options import Command, Html, Ignored, Json, Module, Timeline, script_of
+from wellfed._cli.options import (
+    Command,
+    Export,
+    Html,
+    Ignored,
+    Json,
+    Module,
+    Timeline,
+    script_of,
+)
 from wellfed._cli.scripts import own_end, own_failure, watched
 from wellfed._insight.codes import names_of
 from wellfed._report.files import Files
@@ -36,9 +45,13 @@ def diagnose(
         bool,
         typer.Option("--deep", help="Then confirm the verdict by experiments on its loader."),
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show meanwhile what `wellfed top` shows.")
+    ] = False,
     json: Json = None,
     html: Html = None,
     timeline: Timeline = None,
+    export: Export = None,
     ignore: Ignored = None,
 ) -> None:
     """Run a training script unmodified and say which resource bounds it."""
@@ -50,7 +63,7 @@ def diagnose(
 
     limits = Limits(seconds=seconds, steps=steps, full=full)
     then = f"experiments on a copy of its loader follow, for at most {DEEP_S:g} s" if deep else ""
-    observation, ended = watched(target, args, module, limits, then)
+    observation, ended = watched(target, args, module, limits, then, live=live, export=export or ())
     again = _again(limits, module, command or [], deep=deep)
     raise typer.Exit(_show(observation, again, files, ended, ignored, deep=deep))
 

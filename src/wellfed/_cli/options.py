@@ -12,6 +12,7 @@ from wellfed.errors import UsageError
 __all__ = [
     "SCRIPT",
     "Command",
+    "Export",
     "Html",
     "Ignored",
     "Json",
@@ -34,6 +35,15 @@ Timeline = Annotated[
 Ignored = Annotated[
     list[str] | None,
     typer.Option(metavar="CODE", help="Leave this finding out, e.g. WF601; may be repeated."),
+]
+
+Export = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHERE",
+        help="Send how loaders do, each second: jsonl:FILE, tensorboard:FOLDER, "
+        "prometheus:[ADDRESS:]PORT or wandb[:PROJECT]. May be given several times.",
+    ),
 ]
 
 # Options end at the script: everything after it belongs to the script.

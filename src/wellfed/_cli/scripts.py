@@ -1,6 +1,7 @@
 """Runs a user's script for a command, watched, and says how it ended."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,16 +15,39 @@ __all__ = ["own_end", "own_failure", "watched"]
 
 
 def watched(
-    target: str, args: list[str], module: str | None, limits: "Limits", then: str
+    target: str,
+    args: list[str],
+    module: str | None,
+    limits: "Limits",
+    then: str,
+    *,
+    live: bool = False,
+    export: Sequence[str] = (),
 ) -> "tuple[Observation, Ended]":
-    """The script, run and watched; `then` says what is to follow with its loader, "" if nothing."""
+    """The script, run and watched.
+
+    Args:
+        target: the script or module.
+        args: its own arguments.
+        module: the same module; None for a script.
+        limits: when to stop it.
+        then: what is to follow with its loader; "" if nothing.
+        live: whether to show a panel meanwhile, instead of a line.
+        export: where to send how its loaders do; rank 0 does.
+    """
     from wellfed._attach import Ended, Observation, run_script
+    from wellfed._cli.below import LivePanel
     from wellfed._report.live import Progress
 
     if speaks():
         _announce([target, *args], limits, then)
-    progress = Progress() if speaks() else None
-    observation = Observation(limits, progress=progress, tell=tell, keep_loaders=bool(then))
+    observation = Observation(
+        limits,
+        progress=(LivePanel() if live else Progress()) if speaks() else None,
+        tell=tell,
+        keep_loaders=bool(then),
+        export=export if speaks() else (),
+    )
     ended = Ended()
     try:
         with observation:

@@ -154,7 +154,7 @@ class EngineIterator(_BaseDataLoaderIter):
         if self._recorder is None:
             return
         first, self._ended = self._pass is None, False
-        one = self._pass = self._recorder.begin(began_ns, lightly=True)
+        one = self._pass = self._recorder.begin(began_ns, lightly=True, shown=not self._job.watched)
         one.epoch["ready_ns"] = self._clock()
         if first:
             self._recorder.plan = self.plan

@@ -15,10 +15,12 @@ from markupsafe import Markup
 
 from wellfed._report.compare import contrast
 from wellfed._report.drawing import draw
+from wellfed._report.figures import Card
 from wellfed._report.page import Page, page
+from wellfed._report.view import view
 from wellfed.records import Estimate, Report, amounts
 
-__all__ = ["HtmlRenderer", "render_compare_html", "render_html"]
+__all__ = ["HtmlRenderer", "card_parts", "render_compare_html", "render_html", "template"]
 
 PAGES = "wellfed._report.pages"
 
@@ -39,13 +41,13 @@ def render_html(report: Report) -> str:
         report: what to show.
     """
     shown = page(report)
-    return _template("report.html.j2").render(
+    return template("report.html.j2").render(
         page=shown,
         card=shown.card,
         when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
         figures=_figures(shown),
-        split=_split(shown),
-        ceiling=_ceiling(shown),
+        split=_split(shown.card),
+        ceiling=_ceiling(shown.card),
         plotly=Markup(_plotly()),
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
@@ -60,23 +62,29 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         after: the run after it.
         predicted: the gain that was predicted for the change, if one was.
     """
-    return _template("compare.html.j2").render(
+    return template("compare.html.j2").render(
         seen=contrast(before, after, predicted),
         runs=[
-            (when, shown.card, _split(shown))
+            (when, shown.card, _split(shown.card))
             for when, shown in (("before", page(before)), ("after", page(after)))
         ],
         css=Markup(_text("report.css")),
     )
 
 
+def card_parts(report: Report) -> dict[str, Any]:
+    """What a template needs to draw the card alone."""
+    card = view(report)
+    return {"card": card, "split": _split(card), "ceiling": _ceiling(card)}
+
+
 def _figures(shown: Page) -> dict[str, Any]:
     return {chart.name: draw(chart) for part in shown.sections for chart in part.charts}
 
 
-def _split(shown: Page) -> dict[str, Any] | None:
+def _split(card: Card) -> dict[str, Any] | None:
     """The step bar: words and shares."""
-    split = shown.card.split
+    split = card.split
     if split is None or split.period.value <= 0:
         return None
     whole, waiting, yours = amounts.parts(split.period, split.waiting, split.yours)
@@ -90,8 +98,8 @@ def _split(shown: Page) -> dict[str, Any] | None:
     }
 
 
-def _ceiling(shown: Page) -> str:
-    most = shown.card.ceiling
+def _ceiling(card: Card) -> str:
+    most = card.ceiling
     if most is None:
         return ""
     if most.value < 1.02:
@@ -100,7 +108,8 @@ def _ceiling(shown: Page) -> str:
 
 
 @cache
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of the pages, which escapes all that is put into it."""
     # Strict: a name that is not there is a mistake of ours, and must not become an empty line.
     made = jinja2.Environment(
         autoescape=True,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import isfinite
 from types import TracebackType
 
 from rich.cells import set_cell_size
@@ -23,10 +24,21 @@ from rich.text import Text
 
 from wellfed.records.amounts import share
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "words_of"]
 
 # Five redraws a second look live; each costs the training loop about half a millisecond.
 PERIOD_S = 0.2
+
+
+def words_of(
+    batches: int, elapsed_s: float, limit_s: float, waiting_share: float, site: str
+) -> str:
+    """How far the watching is, and what it has seen so far; see `Progress.update`."""
+    of = f" of {limit_s:.0f}" if isfinite(limit_s) else ""
+    return (
+        f"{batches} batches · waiting for data {share(waiting_share)} · {elapsed_s:.0f}{of} s · "
+        f"{site.rpartition('/')[2]}"
+    )
 
 
 class Progress:
@@ -56,7 +68,7 @@ class Progress:
         Args:
             batches: batches seen so far.
             elapsed_s: seconds watched so far.
-            limit_s: seconds after which watching ends.
+            limit_s: seconds after which watching ends; infinite if it does not.
             waiting_share: share of the time the trainer waited for data, 0 to 1.
             site: file and line of the loader.
         """
@@ -66,13 +78,8 @@ class Progress:
         if now < self._next_s:
             return
         self._next_s = now + PERIOD_S
-        seconds = f"{elapsed_s:.0f} of {limit_s:.0f} s"
-        words = (
-            f"{batches} batches · waiting for data {share(waiting_share)} · {seconds} · "
-            f"{site.rpartition('/')[2]}"
-        )
         try:
-            self._draw(words)
+            self._draw(words_of(batches, elapsed_s, limit_s, waiting_share, site))
         except Exception:
             self._on = False
 

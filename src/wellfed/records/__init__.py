@@ -10,6 +10,7 @@ from wellfed.records.plan import Plan
 from wellfed.records.proof import Cost, Failed, Measured, Outcome, Proof, Trial, Vetoed
 from wellfed.records.report import Report
 from wellfed.records.stats import Estimate, Ledger, Line, Stage, StageStats
+from wellfed.records.status import LoaderStatus, TrainerStatus, WorkerStatus
 from wellfed.records.trace import (
     Epoch,
     Gauge,
@@ -43,6 +44,7 @@ __all__ = [
     "Ledger",
     "Line",
     "LoaderSeen",
+    "LoaderStatus",
     "Look",
     "Machine",
     "Measured",
@@ -58,10 +60,12 @@ __all__ = [
     "Stage",
     "StageStats",
     "Trace",
+    "TrainerStatus",
     "Trial",
     "Tuning",
     "Verdict",
     "Vetoed",
+    "WorkerStatus",
     "Workload",
     "decode",
     "encode",

@@ -40,6 +40,7 @@ PLANTS = [
     # at the top, and inside a function
     Plant("A saved report opens", "_report/planted.py", "import torch"),
     Plant("A saved report opens", "records/planted.py", "def f(): import torch.utils.data"),
+    Plant("Integrations use the door", "integrations/planted.py", "import wellfed._attach"),
     Plant("Showing never measures", "_report/planted.py", "import psutil"),
 ]
 

@@ -30,6 +30,7 @@ from wellfed._engine.watch.garbage import Garbage
 from wellfed._engine.watch.passes import Passes
 from wellfed._engine.watch.pinning import timed_pin_loop
 from wellfed._engine.watch.recorder import Recorder
+from wellfed._engine.watch.showing import Showing
 from wellfed._engine.watch.sites import Sites
 from wellfed._engine.watch.stopping import StopWatching
 from wellfed._engine.watch.torch_iterators import WATCHED_LOOPS, TorchIterators
@@ -47,6 +48,7 @@ class Watch:
         before_next: Callable[[Recorder], None] | None = None,
         before_start: Callable[[Any], None] | None = None,
         keep_loaders: bool = False,
+        showing: Callable[[], Showing] | None = None,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Prepare; nothing is watched until `install`.
@@ -56,11 +58,13 @@ class Watch:
             before_start: called with each multiprocessing process of the script that is about to
                 start, loader workers excepted.
             keep_loaders: whether the last loader of each line is kept alive, to be used afterwards.
+            showing: makes, for each loader, who is told how it does.
             clock: monotonic nanoseconds, the same in every process.
         """
         self.recorders: dict[str, Recorder] = {}
         self._before_start = before_start
         self._keep_loaders = keep_loaders
+        self._showing = showing
         self._clock = clock
         self._sites = Sites()
         self._patches = Patches()
@@ -129,8 +133,15 @@ class Watch:
         name = " ".join(str(part) for part in parts)
         recorder = self.recorders.get(name)
         if recorder is None:
-            recorder = Recorder(site, loader, plan, self._clock, name=name, garbage=self._garbage)
-            self.recorders[name] = recorder
+            recorder = self.recorders[name] = Recorder(
+                site,
+                loader,
+                plan,
+                self._clock,
+                name=name,
+                garbage=self._garbage,
+                showing=self._showing() if self._showing is not None else None,
+            )
         # An iterator does not keep its loader: one that is built in the head of a loop is gone.
         recorder.loader = (lambda: loader) if self._keep_loaders else weakref.ref(loader)
         return recorder

@@ -161,6 +161,8 @@ class Pass:
         # fmt: on
         self.number = self.epoch["batches"] = number + 1
         self.sampler_ns = 0
+        if got_ns >= recorder.due_ns:
+            recorder.show(got_ns)
 
     def _look(self, look: Look | None) -> None:
         if look is not None:

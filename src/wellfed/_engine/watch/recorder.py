@@ -21,6 +21,7 @@ from wellfed._engine.watch.hot_lines import Seen, Where
 from wellfed._engine.watch.looking import Looking
 from wellfed._engine.watch.maker import Maker
 from wellfed._engine.watch.one_pass import Pass
+from wellfed._engine.watch.showing import NEVER, Showing
 from wellfed._engine.watch.stalls import StallClock
 from wellfed._engine.watch.worker import opened_files
 from wellfed.records import HotLine, LoaderSeen, Look, Plan, Site, Span, Trace, Workload
@@ -34,6 +35,7 @@ MOST_PATHS = 256
 MOST_LINES = 256  # kept; reported are the hottest
 MOST_HOT = 32
 MOST_LOOKS = 512
+MOST_DECISIONS = 4  # shown
 
 
 class Recorder:
@@ -48,6 +50,7 @@ class Recorder:
         name: str = "",
         most_spans: int | None = None,
         garbage: Garbage | None = None,
+        showing: Showing | None = None,
     ) -> None:
         """Nothing was seen yet.
 
@@ -59,6 +62,7 @@ class Recorder:
             name: what tells this loader from others.
             most_spans: spans kept, the last ones; None for MOST_SPANS.
             garbage: counts the process's full collections; None: they are not counted.
+            showing: who is told now and again how the loader does; None: nobody.
         """
         self.garbage = garbage or Garbage(clock)
         self.name = name
@@ -78,6 +82,13 @@ class Recorder:
         self.paths: dict[str, None] = {}
         """Files that were seen opened."""
         self.stall = StallClock()
+        self.due_ns = NEVER
+        """When `show` is to be called, after a batch that was delivered by then."""
+        self.memory_limit_bytes: int | None = None
+        """What the loader may use; None: it has no limit of its own."""
+        self.decisions: deque[str] = deque(maxlen=MOST_DECISIONS)
+        """What was decided of the loader's settings while it runs, a sentence each."""
+        self._showing = showing
         self._samples: Counter[Where] = Counter()
         self._locked: Counter[Where] = Counter()
         # Plain tuples of numbers are invisible to the garbage collector, however many there are.
@@ -93,13 +104,18 @@ class Recorder:
         # A copy of the loader, in this process or another, was seen nowhere yet.
         return type(None), ()
 
-    def begin(self, iter_ns: int, *, lightly: bool = False) -> "Pass":
+    def begin(self, iter_ns: int, *, lightly: bool = False, shown: bool = True) -> "Pass":
         """A new pass over the loader: its iterator is being made or reset.
 
         Args:
             iter_ns: when that began.
             lightly: it needs no maker; the engine's streams have their own.
+            shown: whether this pass is to be shown; not where another recorder shows it.
         """
+        if not shown or self._showing is None:
+            self.due_ns = NEVER
+        elif self.due_ns == NEVER:
+            self.due_ns = self._showing.after(iter_ns)
         epoch: dict[str, Any] = {"index": self._begun, "iter_ns": iter_ns, "ready_ns": iter_ns}
         loader = self.loader()
         if loader is not None and not lightly:
@@ -119,11 +135,19 @@ class Recorder:
         self._last_got_ns = got
         self._spans.append(tuple(entry))
         self.batches += 1
+        if got >= self.due_ns:
+            self.show(got)
 
     def keep_lightly(self, entry: tuple[Any, ...]) -> None:
         """A batch was delivered of a loader that nobody observes: an Entry, as a plain tuple."""
         self._spans.append(entry)
         self.batches += 1
+
+    def show(self, now_ns: int) -> None:
+        """Tell who is to be told how the loader does, and when next."""
+        if self._showing is not None:
+            self._showing.show(self)
+            self.due_ns = self._showing.after(now_ns)
 
     def looked(self, look: Look, epoch: int, number: int) -> None:
         """A batch that was looked at more closely was delivered."""
@@ -159,6 +183,22 @@ class Recorder:
         self._idle_makers.append(maker)
 
     @property
+    def entries(self) -> "deque[tuple[Any, ...]]":
+        """What is kept of the last batches, an Entry each as a plain tuple. Not to be changed."""
+        return self._spans
+
+    @property
+    def loads(self) -> Workload:
+        """What the loader loads, without asking its dataset."""
+        return self._workload
+
+    @property
+    def whole_epoch(self) -> int | None:
+        """Batches of a whole epoch; None if none was seen whole."""
+        whole = (one["batches"] for one in self._epochs if one.get("complete"))
+        return max(whole, default=None) or None
+
+    @property
     def first_ns(self) -> int:
         """When the first pass that is kept began; 0 if none did."""
         return int(self._epochs[0]["iter_ns"]) if self._epochs else 0
@@ -172,11 +212,7 @@ class Recorder:
         loader = self.loader()
         length = length_of(loader.dataset) if loader is not None else None
         batches = batches_per_epoch(loader, length)
-        if batches is None:
-            whole = (
-                one["batches"] for one in self._epochs if one.get("complete") and one.get("batches")
-            )
-            batches = max(whole, default=None)
+        batches = self.whole_epoch if batches is None else batches
         return msgspec.structs.replace(self._workload, length=length, batches_per_epoch=batches)
 
     def seen(self) -> LoaderSeen:
