@@ -20,7 +20,7 @@ from wellfed.records.trace import (
     Span,
     Trace,
 )
-from wellfed.records.tuning import Answer, Tuning
+from wellfed.records.tuning import Answer, Expected, Tuning
 from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Epoch",
     "Estimate",
     "Evidence",
+    "Expected",
     "Fact",
     "Failed",
     "Finding",

@@ -1,11 +1,13 @@
 """What tuning tried, what each trial came to, and what it answers."""
 
+import msgspec
+
 from wellfed.records._record import Record
 from wellfed.records.plan import Plan
 from wellfed.records.proof import Trial
 from wellfed.records.stats import Estimate
 
-__all__ = ["Answer", "Tuning"]
+__all__ = ["Answer", "Expected", "Tuning"]
 
 
 class Answer(Record, frozen=True, kw_only=True):
@@ -26,6 +28,16 @@ class Answer(Record, frozen=True, kw_only=True):
     """Why the search ended with it, in one clause."""
 
 
+class Expected(Record, frozen=True, kw_only=True):
+    """A plan of torch's loader and what the model expects of it, tried or not."""
+
+    plan: Plan
+    seconds: float
+    """Seconds from batch to batch, by the model as corrected through what was measured."""
+    memory_bytes: int
+    """Memory beyond that of the settings that were found, in bytes, as forecast."""
+
+
 class Tuning(Record, frozen=True, kw_only=True):
     """A search for the best settings, and its answers."""
 
@@ -41,6 +53,11 @@ class Tuning(Record, frozen=True, kw_only=True):
     """Memory that the workers of a plan were allowed; None without a limit."""
     interrupted: bool = False
     """Whether it was ended early; the answers are the best so far."""
+
+    swept: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """The values of each setting, where all combinations were run; empty for a search."""
+    expected: tuple[Expected, ...] = ()
+    """Every plan of torch's that could have been tried, with its forecast."""
 
     def answer(self, loader: str) -> Answer | None:
         """The answer for "torch" or "wellfed"; None if there is none."""
