@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import wellfed
 from wellfed.errors import NoVerdict
-from wellfed.records import Failed, Measured, Plan, Tuning, Vetoed, load
+from wellfed.records import Failed, Measured, Plan, TunedPlan, Tuning, Vetoed, load
 from wellfed.testing import CpuBurn, Latency, Streamed
 
 
@@ -129,11 +129,16 @@ def test_a_stream_is_not_tried() -> None:
 
 def test_a_script_is_tuned_without_an_edit(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wellfed", "tune", "--budget", "8", "--seconds", "4"]
-    saved = tmp_path / "tuned.json"
+    saved, plan = tmp_path / "tuned.json", tmp_path / "plan.json"
+    files = ["--json", str(saved), "--plan", str(plan)]
 
-    ran = run([*command, "--json", str(saved), str(SCRIPTS / "endless.py")], tmp_path)
+    ran = run([*command, *files, str(SCRIPTS / "endless.py")], tmp_path)
 
     assert ran.code == 0, ran.said
+    assert f'DataLoader(..., plan="{plan}")' in ran.told
+    kept = load(plan, TunedPlan)
+    assert [answer.loader for answer in kept.answers] == ["torch", "wellfed"]
+    assert "samples" in kept.key.dataset
     assert "settings tried in" in ran.out
     assert "DataLoader(..., num_workers=" in ran.out
     tuning: Tuning | None = load(saved).tuning
@@ -142,14 +147,14 @@ def test_a_script_is_tuned_without_an_edit(tmp_path: Path) -> None:
 
 
 def test_a_sweep_runs_every_combination_in_turn_with_the_machine_beside_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wellfed", "tune", "--budget", "8", "--seconds", "3"]
+    command = [sys.executable, "-m", "wellfed", "tune", "--budget", "5", "--seconds", "2"]
     knobs = ["--sweep", "num_workers=0,2", "prefetch_factor=2,4", "pin_memory=0,1"]
     saved = tmp_path / "swept.json"
 
     ran = run([*command, *knobs, "--json", str(saved), str(SCRIPTS / "endless.py")], tmp_path)
 
     assert ran.code == 0, ran.said
-    told = re.findall(r"torch: (num_workers=\d(?:, prefetch_factor=\d)?)", ran.told)
+    told = re.findall(r"torch: (num_workers=\d(?:, prefetch_factor=\d)?)", ran.said)
     round_of = 3
     assert told[:round_of] == told[round_of : 2 * round_of]
     assert len(set(told[:round_of])) == round_of

@@ -29,6 +29,7 @@ from wellfed._engine.experiments.replay import HandedOver, Replay, Step
 from wellfed._engine.experiments.twin import index_batches, untouched, why_not
 from wellfed._insight.deciding import replayed_steps
 from wellfed._insight.diagnose import build_case
+from wellfed._planned.key import key_of
 from wellfed._tuner.answer import answer_of, expected_of, trials_of
 from wellfed._tuner.search import Ask, Stop, ask, best_of
 from wellfed._tuner.space import Space, own_space, space
@@ -79,7 +80,8 @@ def tune(
     tuner = _Tuner(case, loader, consumer, wanted)
     with untouched(loader), closing(consumer):
         tuning = tuner.search() if knobs is None else tuner.sweep(knobs)
-    return msgspec.structs.replace(report, tuning=tuning)
+    key = key_of(loader.dataset, loader.collate_fn, loader.batch_size, report.machine)
+    return msgspec.structs.replace(report, tuning=msgspec.structs.replace(tuning, key=key))
 
 
 class _Tuner:

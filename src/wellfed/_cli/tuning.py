@@ -1,5 +1,6 @@
 """`wellfed tune`: run a script, watch it, then try other settings of its loader."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,13 +36,17 @@ def tune(
             "loader=torch,wellfed.",
         ),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the answer, for DataLoader(..., plan=FILE)."),
+    ] = None,
     json: Json = None,
     html: Html = None,
 ) -> None:
     """Find the best settings of a script's DataLoader by a few measured trials."""
     target, args = script_of(command, module, verb="tune")
     memory_bytes = None if memory is None else read_size(memory)
-    files = Files(json=json, html=html)
+    files = Files(json=json, html=html, plan=plan)
     files.check_writable()
     knobs = None
     if sweep:

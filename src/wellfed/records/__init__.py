@@ -20,7 +20,7 @@ from wellfed.records.trace import (
     Span,
     Trace,
 )
-from wellfed.records.tuning import Answer, Expected, Tuning
+from wellfed.records.tuning import Answer, Expected, PlanKey, TunedPlan, Tuning
 from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Measured",
     "Outcome",
     "Plan",
+    "PlanKey",
     "Proof",
     "RankSeen",
     "Remedy",
@@ -60,6 +61,7 @@ __all__ = [
     "StageStats",
     "Trace",
     "Trial",
+    "TunedPlan",
     "Tuning",
     "Verdict",
     "Vetoed",
