@@ -1,4 +1,4 @@
-"""Every trial of a tuning as a table: its speed, and what the machine did beside it."""
+"""The trials of a tuning as data: a table with the machine beside each, and a map of settings."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,15 @@ from wellfed.records import Estimate, Failed, Measured, Plan, Report, Trial, Tun
 from wellfed.records._record import Record
 from wellfed.records.amounts import size
 
-__all__ = ["TrialRow", "TrialTable", "trial_table"]
+__all__ = [
+    "SettingsMap",
+    "Spot",
+    "TrialRow",
+    "TrialTable",
+    "rate_unit",
+    "settings_map",
+    "trial_table",
+]
 
 WITHIN = 1.02
 """Up to this ratio a plan is as good as the best."""
@@ -42,8 +50,7 @@ def trial_table(report: Report) -> TrialTable | None:
     tuning = report.tuning
     if tuning is None:
         return None
-    per = (report.stats and report.stats.samples_per_batch) or 1.0
-    unit = "samples/s" if report.stats and report.stats.samples_per_batch else "batches/s"
+    per, unit = rate_unit(report)
     cores = _cores(tuning)
     run = [one for one in tuning.trials if not isinstance(one.outcome, Vetoed)]
     return TrialTable(
@@ -54,6 +61,65 @@ def trial_table(report: Report) -> TrialTable | None:
         rows=tuple(_row(one, tuning, per, cores) for one in run),
         refused=_refused(tuning),
     )  # fmt: skip
+
+
+class Spot(Record, frozen=True, kw_only=True):
+    """One setting of torch's loader on the map."""
+
+    workers: int
+    prefetch: int
+    """Batches in the making for each worker; 0 without workers."""
+    rate: float
+    """Samples a second, batches where samples are not known."""
+    measured: bool
+    """Whether it was run; else the rate is the model's."""
+    memory_bytes: int
+    """Memory beyond that of the settings that were found, in bytes, as forecast."""
+    chosen: bool
+
+
+class SettingsMap(Record, frozen=True, kw_only=True):
+    """Throughput over workers and depth, measured where it was run, with memory beside it."""
+
+    unit: str
+    spots: tuple[Spot, ...]
+    """By workers, then by depth; settings that differ otherwise are left out."""
+    limit_bytes: int | None
+    """Memory that the workers of a plan were allowed; None without a limit."""
+
+
+def settings_map(report: Report) -> SettingsMap | None:
+    """The map as data, for a picture with contours of memory; None if nothing was tuned."""
+    tuning = report.tuning
+    if tuning is None or not tuning.expected:
+        return None
+    per, unit = rate_unit(report)
+    run = {
+        one.plan: one.outcome.seconds.value
+        for one in tuning.trials
+        if isinstance(one.outcome, Measured) and one.plan is not None
+    }
+    chosen = {one.plan for one in tuning.answers}
+    spots = [
+        Spot(
+            workers=one.plan.workers,
+            prefetch=one.plan.prefetch or 0,
+            rate=per / max(1e-12, run.get(one.plan, one.seconds)),
+            measured=one.plan in run,
+            memory_bytes=one.memory_bytes,
+            chosen=one.plan in chosen,
+        )
+        for one in tuning.expected
+        if one.plan.pin_memory == tuning.present.pin_memory
+    ]
+    ordered = sorted(spots, key=lambda one: (one.workers, one.prefetch))
+    return SettingsMap(unit=unit, spots=tuple(ordered), limit_bytes=tuning.memory_bytes)
+
+
+def rate_unit(report: Report) -> tuple[float, str]:
+    """Samples in a batch and "samples/s"; 1 and "batches/s" where that is not known."""
+    per = report.stats.samples_per_batch if report.stats is not None else None
+    return (per, "samples/s") if per else (1.0, "batches/s")
 
 
 def _cores(tuning: Tuning) -> tuple[str, ...]:

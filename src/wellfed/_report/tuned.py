@@ -1,7 +1,7 @@
 """What tuning found, as a card: the line to paste, what it gained, and why the others lost."""
 
 from wellfed._report.sheet import Page, Sheet, tie
-from wellfed._report.trials import TrialTable, trial_table
+from wellfed._report.trials import TrialTable, rate_unit, trial_table
 from wellfed.records import Answer, Measured, Report, Tuning
 from wellfed.records.amounts import duration, gain, gain_between, size
 
@@ -26,8 +26,7 @@ def render_tuning(
     sheet = Sheet(page, gutter=11)
     tried = sum(isinstance(one.outcome, Measured) for one in tuning.trials)
     sheet.rule("wellfed", f"{tried} settings tried in {duration(tuning.spent_s)}")
-    per = (report.stats and report.stats.samples_per_batch) or 1.0
-    unit = "samples/s" if report.stats and report.stats.samples_per_batch else "batches/s"
+    per, unit = rate_unit(report)
     for answer in tuning.answers:
         sheet.blank()
         _answer(sheet, answer, tuning, per, unit)
