@@ -1,9 +1,9 @@
 """The verbs, each a few lines of composition."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wellfed._attach import Limits, Observation, Stops
+from wellfed._attach import Limits, Observation, Stops, Wanted
 from wellfed._attach.observation import Watcher
 from wellfed._budgets import DEEP_S, TUNE_S
 from wellfed.records import Report
@@ -90,6 +90,7 @@ def tune(
     *,
     budget_s: float = TUNE_S,
     memory_bytes: int | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Report:
     """Find the best settings of a loader by a few measured trials.
@@ -105,20 +106,25 @@ def tune(
         budget_s: seconds that the trials may take; the watching before them takes up to a fifth
             of it more.
         memory_bytes: what the workers of a plan may take in all; None for no limit.
-        tell: shown what is tried, a line at a time.
+        sweep: instead of a search, run every combination of these values in turn, several times:
+            `{"num_workers": [0, 2], "prefetch_factor": [2, 4], "pin_memory": [False, True]}`,
+            also "multiprocessing_context", and "loader" of "torch" and "wellfed".
+        tell: shown what each trial came to, a line at a time.
 
     Returns:
         A report with `tuning`: an answer for torch's loader, one for wellfed's, and all trials.
 
     Raises:
         NoVerdict: nothing can be tried on this loader; says why.
+        UsageError: what is to be swept is no setting.
     """
     limits = Limits(seconds=max(1.0, budget_s / 5))
     with Observation(limits, stops=Stops.ALONE, keep_loaders=True) as seen:
         while _epoch(loader, step) and seen.watching:
             pass
     report = seen.diagnose()
-    return seen.tune(report, step=step, budget_s=budget_s, memory_bytes=memory_bytes, tell=tell)
+    wanted = Wanted(budget_s=budget_s, memory_bytes=memory_bytes, sweep=sweep, tell=tell)
+    return seen.tune(report, wanted, step=step)
 
 
 def _progress() -> Watcher:

@@ -1,9 +1,10 @@
 """The demonstration: real JPEG files, a common bad setting, the remedy, and what it gained.
 
     make pictures ─► diagnose the training script ─► card, page
-                     └ apply the first remedy ─► diagnose again ─► predicted against measured, page
+                     ├ apply the first remedy ─► diagnose again ─► predicted against measured, page
+                     └ tune the script as it was ─► torch's best, wellfed's best, page ─► in short
 
-Both runs are plain `wellfed diagnose` commands on the shipped script, in processes of their own.
+All runs are plain `wellfed` commands on the shipped script, in processes of their own.
 """
 
 import subprocess
@@ -12,13 +13,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from wellfed._report.compare import contrast
 from wellfed._report.files import Files
 from wellfed.errors import MissingExtra, NoVerdict
 from wellfed.records import Plan, Remedy, Report, load
+from wellfed.records.amounts import gain
 
-__all__ = ["examples_folder", "run_demo"]
+__all__ = ["examples_folder", "in_short", "run_demo"]
 
 Tell = Callable[[str], None]
+
+# Of the two minutes that all of it may take: watching, and trials for both loaders.
+TUNE_WATCHED_S = 8.0
+TUNE_BUDGET_S = 35.0
 
 
 def run_demo(
@@ -28,6 +35,7 @@ def run_demo(
     card: Callable[[Report], None],
     compare: Callable[[Report, Report, Remedy], None],
     tell: Tell,
+    say: Tell,
 ) -> int:
     """Run the demonstration and return its exit code.
 
@@ -36,7 +44,8 @@ def run_demo(
         seconds: at most so long each run is watched after its first batch.
         card: shows the report of the first run.
         compare: shows both runs side by side, with the remedy that was applied.
-        tell: says a line.
+        tell: says a line while it goes on.
+        say: prints a line of what came of it.
 
     Raises:
         MissingExtra: Pillow is not installed.
@@ -44,7 +53,7 @@ def run_demo(
     """
     examples = examples_folder()
     data = ["--data", str(folder)] if folder is not None else []
-    tell("wellfed: making 1,200 JPEG files, once; then two runs of the same training script.")
+    tell("wellfed: making 1,200 JPEG files, once; then three runs of the same training script.")
     _make_pictures(examples, folder)
     with tempfile.TemporaryDirectory(prefix="wellfed-demo-") as reports:
         before = _diagnosed(examples, data, Path(reports) / "before.json", seconds, tell)
@@ -64,7 +73,41 @@ def run_demo(
         after = _diagnosed(examples, [*data, *options], Path(reports) / "after.json", seconds, tell)
         compare(before, after, remedy)
         Files(html=pages / "after.html").write(after, tell)
+        tuned = _tuned(examples, data, Path(reports) / "tuned.json", tell)
+    files = [pages / "before.html", pages / "after.html"]
+    if tuned is not None:
+        card(tuned)
+        Files(html=pages / "tuned.html").write(tuned, tell)
+        files.append(pages / "tuned.html")
+    for line in in_short(before, after, remedy, tuned, files):
+        say(line)
     return 0
+
+
+def in_short(
+    before: Report, after: Report, remedy: Remedy, tuned: Report | None, files: list[Path]
+) -> list[str]:
+    """What all of it came to, a line each. Gains are over the script as it was.
+
+    Args:
+        before: the first run.
+        after: the run with the remedy.
+        remedy: what was applied.
+        tuned: the report of tuning the script as it was; None if that was not possible.
+        files: the pages.
+    """
+    lines = ["", f"diagnosed         {before.verdict.name}: {before.verdict.headline}"]
+    seen = contrast(before, after).measured
+    if remedy.gain is not None and seen is not None:
+        told = f"{gain(seen.value)} measured, {gain(remedy.gain.value)} predicted"
+        lines.append(f"as advised        {told}: {remedy.change}")
+    for loader, label in (("torch", "tuned for torch"), ("wellfed", "on wellfed")):
+        answer = tuned.tuning.answer(loader) if tuned is not None and tuned.tuning else None
+        if answer is not None:
+            lines.append(f"{label:<18}{gain(answer.gain.value)} measured: {answer.change}")
+    labels = ["the reports"] + [""] * len(files)
+    lines += [f"{label:<18}{file}" for label, file in zip(labels, files, strict=False)]
+    return lines
 
 
 def _pages(pictures: Path | None) -> Path:
@@ -116,8 +159,25 @@ def _diagnosed(
     examples: Path, options: list[str], report: Path, seconds: float, tell: Tell
 ) -> Report:
     """The report of one run; the script's own prints and the run's card are left out."""
+    return _watched(["diagnose", "--seconds", f"{seconds:g}"], examples, options, report, tell)
+
+
+def _tuned(examples: Path, data: list[str], report: Path, tell: Tell) -> Report | None:
+    """The report of tuning the script as it was; None, and said, where that was not possible."""
+    tell("wellfed: tuning the script as it was, for at most a minute.")
+    verb = ["tune", "--seconds", f"{TUNE_WATCHED_S:g}", "--budget", f"{TUNE_BUDGET_S:g}"]
+    try:
+        return _watched(verb, examples, data, report, tell)
+    except NoVerdict as error:
+        tell(f"wellfed: {error}")
+        return None
+
+
+def _watched(
+    verb: list[str], examples: Path, options: list[str], report: Path, tell: Tell
+) -> Report:
     script = [str(examples / "train_images.py"), "--epochs", "1000", *options]
-    watch = ["-m", "wellfed", "diagnose", "--seconds", f"{seconds:g}", "--json", str(report)]
+    watch = ["-m", "wellfed", *verb, "--json", str(report)]
     ran = subprocess.run([sys.executable, *watch, *script], stdout=subprocess.PIPE, check=False)
     if not report.exists():
         tell(ran.stdout.decode(errors="replace"))

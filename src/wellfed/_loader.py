@@ -7,6 +7,7 @@ looked up, and the iterator does the rest.
 import functools
 import logging
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -31,10 +32,12 @@ from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.showing import Showing
+from wellfed._planned.applying import Applied, apply
+from wellfed._planned.proving import prove
 from wellfed._probes.cpus import usable_cpus
 from wellfed._status import StatusFile
 from wellfed.errors import UsageError
-from wellfed.records import Plan, Report, Site
+from wellfed.records import Answer, Plan, Report, Site
 from wellfed.seams import Backend
 
 __all__ = ["DataLoader", "engine_iterator", "shown_recorder"]
@@ -60,8 +63,9 @@ class DataLoader(TorchDataLoader[T]):
         num_workers: as in torch; or "auto", which chooses how batches are made by timing a few
             samples when the iterator starts. The order of samples is then torch's, and random
             draws depend on the seed, the epoch and the position in the epoch alone.
-        plan: how batches are made, by hand: a `wellfed.records.Plan`. By default it follows from
-            `num_workers` and `prefetch_factor`.
+        plan: how batches are made, by hand: a `wellfed.records.Plan`, or a file that
+            `wellfed tune --plan` wrote. By default it follows from `num_workers` and
+            `prefetch_factor`, and so it does where a file's plan does not hold here.
         thread_safe: your consent that samples may be fetched by several threads at once.
         device: where batches are wanted, such as "cuda" or "cuda:1": what `pin_memory=True` would
             pin arrives there, copied while you step, and ready for your current stream. None or
@@ -73,12 +77,16 @@ class DataLoader(TorchDataLoader[T]):
         ValueError: as torch's DataLoader does.
         UsageError: the plan cannot serve this loader, or there is no such device; the message
             says why.
+        ReportError: the plan's file cannot be read; the message says why.
     """
 
     plan: Plan | None
     thread_safe: bool
     _recorder: Recorder | None = None
     _progress: Progress
+    _tuned: Answer | None = None
+    """What was measured of a plan from a file, until that was confirmed."""
+    _plan_file: str = ""
     device: str | torch.device | None
 
     def __init__(
@@ -101,7 +109,7 @@ class DataLoader(TorchDataLoader[T]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
-        plan: Plan | None = None,
+        plan: "Plan | str | os.PathLike[str] | None" = None,
         thread_safe: bool = False,
         device: str | torch.device | None = None,
         snapshot_every_n_steps: int | None = 1,
@@ -109,6 +117,11 @@ class DataLoader(TorchDataLoader[T]):
         checked_device(device)
         if isinstance(num_workers, str):
             num_workers = _auto_workers(num_workers, dataset)
+        if isinstance(plan, (str, os.PathLike)):
+            given = Applied(num_workers, prefetch_factor, pin_memory, None)
+            size = batch_size if batch_sampler is None else None
+            applied = apply(plan, dataset, collate_fn, size, given, thread_safe=thread_safe)
+            num_workers, prefetch_factor, pin_memory, plan, self._tuned, self._plan_file = applied
         self.plan = plan
         self.thread_safe = thread_safe
         self.device = device
@@ -137,10 +150,19 @@ class DataLoader(TorchDataLoader[T]):
         self._recorder = shown_recorder(self, site)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
-        iterator = engine_iterator(self, self._seen(), self._progress)
-        if iterator is not None:
-            return iterator
-        return stock_iterator(self, super()._get_iterator, self._progress)
+        try:
+            iterator = engine_iterator(self, self._seen(), self._progress)
+        except UsageError:
+            if self._tuned is None or self.plan is None:
+                raise
+            self._forget_plan()  # it was a file's word, not the caller's
+            iterator = engine_iterator(self, self._seen(), self._progress)
+        tuned, self._tuned = self._tuned, None
+        if iterator is None:
+            return stock_iterator(self, super()._get_iterator, self._progress)
+        if tuned is not None:
+            prove(iterator, tuned, self._plan_file, self._forget_plan)
+        return iterator
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, to go on from there: see `load_state_dict`.
@@ -163,6 +185,10 @@ class DataLoader(TorchDataLoader[T]):
                 says what differs.
         """
         self._progress.load(self, state, replay)
+
+    def _forget_plan(self) -> None:
+        """From the next iterator on `num_workers` decides again."""
+        self.plan = None
 
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.

@@ -14,5 +14,6 @@ from wellfed._attach.observation import Observation
 from wellfed._attach.pacer import Limits
 from wellfed._attach.script import Ended, run_script
 from wellfed._attach.stopping import Stops
+from wellfed._attach.wanted import Wanted
 
-__all__ = ["Ended", "Limits", "Observation", "Stops", "install_with_torch", "run_script"]
+__all__ = ["Ended", "Limits", "Observation", "Stops", "Wanted", "install_with_torch", "run_script"]

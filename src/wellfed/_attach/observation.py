@@ -26,6 +26,7 @@ from wellfed._attach.audience import Audience
 from wellfed._attach.pacer import Limits
 from wellfed._attach.stopping import Stopper, Stops
 from wellfed._attach.torch_loaded import when_torch_is_loaded
+from wellfed._attach.wanted import Wanted
 from wellfed._engine.watch.stopping import StopWatching
 from wellfed._probes import GaugeSampler, start_gauges, survey_machine
 from wellfed.errors import NoVerdict
@@ -339,32 +340,23 @@ class Observation:
         return experiment(report, loader, step=step, budget_s=budget_s, ended=ended, tell=tell)
 
     def tune(
-        self,
-        report: Report,
-        *,
-        step: Callable[[Any], object] | None = None,
-        budget_s: float,
-        memory_bytes: int | None = None,
-        tell: Callable[[str], None] | None = None,
+        self, report: Report, wanted: Wanted, *, step: Callable[[Any], object] | None = None
     ) -> Report:
         """Try other settings on copies of the loader that matters.
 
         Args:
             report: from `diagnose`, of an observation that keeps its loaders.
+            wanted: what to do, and within what.
             step: the training step, where the user handed it over; else the run's are replayed.
-            budget_s: seconds that the trials may take.
-            memory_bytes: what the workers of a plan may take; None for no limit.
-            tell: shown what is tried, a line at a time.
 
         Raises:
             NoVerdict: nothing can be tried on the loader; says why.
+            UsageError: what is to be swept is no setting.
         """
         from wellfed._attach.tuning import tune
 
         loader, self._loader = self._loader, None
-        return tune(
-            report, loader, step=step, budget_s=budget_s, memory_bytes=memory_bytes, tell=tell
-        )
+        return tune(report, loader, wanted, step=step)
 
     def _nothing_seen(self) -> str:
         if self._watch is None:

@@ -6,22 +6,24 @@
 Guarantees
 - the batches are of the user's dataset, sampler and collate, drawn from copies;
 - no stretch outlasts its time by more than one batch, and its workers end with it;
-- a stretch whose workers outgrow the memory allowed is ended, and said to have failed.
+- a stretch whose workers come near the memory allowed is ended, and said to have failed: looked
+  at before the first timed batch and some times a second from there on, always between batches.
 """
 
 import gc
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import psutil
-import torch
 from torch.utils.data import DataLoader as TorchLoader
 
+from wellfed._engine.experiments.rebuilt import arguments, end_workers
 from wellfed._engine.experiments.replay import Step
 from wellfed._loader import DataLoader
 from wellfed._tuner.readings import Reading
@@ -31,6 +33,15 @@ __all__ = ["Stretch", "Trier"]
 
 LEAST_BATCHES = 16
 """Timed batches below which a mean says little."""
+
+NEAR_SHARE = 0.95
+"""Of the memory allowed, where a stretch is ended: what grows would be past it by the next look."""
+
+LOOK_EVERY_NS = 250_000_000
+"""Between two looks at memory, where there is a limit."""
+
+PATIENCE_S = 60.0
+"""What a worker may take for a batch: one that hangs must not hang the search."""
 
 BLOCKS = 8
 """Means of so many blocks tell the error of a mean, whatever follows what within them."""
@@ -43,6 +54,11 @@ class Stretch(NamedTuple):
     batches: int = 0
     first_batch_s: float = 0.0
     peak_bytes: int | None = None
+    began_ns: int = 0
+    """When its first timed batch was asked for."""
+    ended_ns: int = 0
+    gauges: Mapping[str, float] = MappingProxyType({})
+    """What the machine did meanwhile: means, by name."""
 
 
 class Trier:
@@ -81,21 +97,22 @@ class Trier:
     def try_out(self, plan: Plan) -> Stretch:
         """Run `plan` for one stretch. Never raises for what the plan or the dataset does."""
         iterator = None
+        began = self._clock()
         try:
-            began = self._clock()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of more workers than cores: that is the question
                 iterator = iter(self._twin(plan))
             self._step(next(iterator))
             first_s = (self._clock() - began) / 1e9
+            self._guard(plan)
             self._drop(iterator, plan)
+            self._guard(plan)
             return self._time(iterator, plan, first_s)
         except Exception as error:
-            return Stretch(Reading(plan=plan, failed=f"{type(error).__name__}: {error}"))
+            failed = Reading(plan=plan, failed=f"{type(error).__name__}: {error}")
+            return Stretch(failed, began_ns=began, ended_ns=self._clock())
         finally:
-            end = getattr(iterator, "_shutdown_workers", None)
-            if end is not None:
-                end()
+            end_workers(iterator)
             del iterator
             gc.collect()
 
@@ -109,8 +126,8 @@ class Trier:
 
     def _time(self, iterator: Iterator[Any], plan: Plan, first_s: float) -> Stretch:
         periods: list[float] = []
-        began = before = self._clock()
         peak: int | None = None
+        began = before = looked = self._clock()
         half_ns = self._stretch_ns // 2
         while before - began < self._stretch_ns or len(periods) < LEAST_BATCHES:
             self._step(next(iterator))
@@ -120,26 +137,36 @@ class Trier:
             if plan.workers and peak is None and now - began >= half_ns:
                 peak = self._look()
                 before = self._clock()
+            elif now - looked >= LOOK_EVERY_NS:
+                self._guard(plan)
+                before = looked = self._clock()
             if now - began > 3 * self._stretch_ns:
                 break
+        ended = before
         if plan.workers:
             peak = max(peak or 0, self._look())
         reading = Reading(plan=plan, seconds=fmean(periods), error=_error(periods))
-        return Stretch(reading, len(periods), first_s, peak)
+        return Stretch(reading, len(periods), first_s, peak, began, ended)
+
+    def _guard(self, plan: Plan) -> None:
+        """End a stretch that comes near the memory allowed.
+
+        Resident memory counts shared pages for each worker, so it is never too little, and cheap
+        to read; only where it is too much are page tables walked.
+        """
+        if self._memory_bytes is None or not plan.workers:
+            return
+        if _sum(_workers(), lambda one: one.memory_info().rss) > NEAR_SHARE * self._memory_bytes:
+            self._look()
 
     def _look(self) -> int:
         """Memory of all workers now, shared pages divided.
 
         Raises:
-            MemoryError: it is more than was allowed.
+            MemoryError: it is near what was allowed.
         """
-        held = 0
-        for child in psutil.Process(os.getpid()).children(recursive=True):
-            try:
-                held += child.memory_full_info().pss
-            except psutil.Error:
-                continue  # it has just ended
-        if self._memory_bytes is not None and held > self._memory_bytes:
+        held = _sum(_workers(), lambda one: one.memory_full_info().pss)
+        if self._memory_bytes is not None and held > NEAR_SHARE * self._memory_bytes:
             allowed = amounts.size(self._memory_bytes)
             raise MemoryError(f"its workers took {amounts.size(held)}, and {allowed} are allowed")
         return held
@@ -147,26 +174,29 @@ class Trier:
     def _twin(self, plan: Plan) -> Any:
         """The user's loader under another plan, on index batches of our own."""
         loader = self._loader
-        given: dict[str, Any] = {
-            "collate_fn": loader.collate_fn,
-            "num_workers": plan.workers,
-            "pin_memory": plan.pin_memory,
-            "generator": _copied(loader.generator),
-            "in_order": plan.in_order,
-        }
+        given = arguments(loader, plan, init=loader.worker_init_fn, timeout_s=PATIENCE_S)
+        given["collate_fn"] = loader.collate_fn
         if loader.batch_sampler is not None:
             given["batch_sampler"] = self._indices
         else:
             given |= {"sampler": self._indices, "batch_size": None}
-        if plan.workers:
-            given |= {
-                "prefetch_factor": plan.prefetch,
-                "worker_init_fn": loader.worker_init_fn,
-                "multiprocessing_context": plan.start_method,
-            }
         if plan.backend == "torch":
             return TorchLoader(loader.dataset, **given)
         return DataLoader(loader.dataset, plan=plan, thread_safe=self._thread_safe, **given)
+
+
+def _workers() -> list[psutil.Process]:
+    return psutil.Process(os.getpid()).children(recursive=True)
+
+
+def _sum(processes: Sequence[psutil.Process], read: Callable[[psutil.Process], int]) -> int:
+    total = 0
+    for one in processes:
+        try:
+            total += read(one)
+        except psutil.Error:
+            continue  # it has just ended
+    return total
 
 
 class _Round:
@@ -184,14 +214,6 @@ class _Round:
             index = self._indices[self._place % len(self._indices)]
             self._place += 1
             yield index
-
-
-def _copied(generator: Any) -> Any:
-    if generator is None:
-        return None
-    copied = torch.Generator(device=generator.device)
-    copied.set_state(generator.get_state())
-    return copied
 
 
 def _error(periods: Sequence[float]) -> float:

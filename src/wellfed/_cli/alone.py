@@ -24,7 +24,9 @@ def demo(
     ] = None,
     seconds: Annotated[float, typer.Option(min=5.0, help="Watch each run at most so long.")] = 40.0,
 ) -> None:
-    """Train on real JPEG files, say why it is slow, mend it, and compare."""
+    """Train on real JPEG files, say why it is slow, mend it, compare, and tune."""
     from wellfed._demo import run_demo
 
-    raise typer.Exit(run_demo(folder, seconds, card=card, compare=compared, tell=tell))
+    raise typer.Exit(
+        run_demo(folder, seconds, card=card, compare=compared, tell=tell, say=typer.echo)
+    )

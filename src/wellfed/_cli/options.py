@@ -1,6 +1,7 @@
 """The options and arguments that several commands share."""
 
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -70,12 +71,21 @@ class Launching(TyperCommand):
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """As for python, all that follows `-m MODULE` is the module's own."""
         flags = {name for one in self.params if getattr(one, "is_flag", False) for name in one.opts}
-        place = 0
+        args, place = [*args], 0
         while place < len(args) and args[place].startswith("-") and args[place] not in ("-m", "--"):
+            if args[place] == "--sweep":  # all settings behind it are its own
+                own = [*takewhile(_is_setting, args[place + 1 :])]
+                args[place : place + 1 + len(own)] = [f"--sweep={word}" for word in own] or [
+                    "--sweep"
+                ]
             place += 1 if "=" in args[place] or args[place] in flags else 2
         if args[place : place + 1] == ["-m"]:
             args = [*args[: place + 2], "--", *args[place + 2 :]]
         return super().parse_args(ctx, args)
+
+
+def _is_setting(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 def script_of(

@@ -21,6 +21,8 @@ class Files:
     json: Path | None = None
     html: Path | None = None
     timeline: Path | None = None
+    plan: Path | None = None
+    """Where the answers of a tuning go, for `DataLoader(..., plan=FILE)`."""
     profile: Path | None = None
     """A trace of torch.profiler to merge into the timeline."""
 
@@ -35,7 +37,7 @@ class Files:
         Raises:
             UsageError: one of them cannot be written.
         """
-        for option in ("json", "html", "timeline"):
+        for option in ("json", "html", "timeline", "plan"):
             path: Path | None = getattr(self, option)
             if path is None:
                 continue
@@ -51,6 +53,10 @@ class Files:
         if self.json is not None:
             report.save(str(self.json))
             tell(f"wellfed: the report is in {self.json}; open it with: wellfed report {self.json}")
+        if self.plan is not None:
+            report.save_plan(str(self.plan))
+            use = f'DataLoader(..., plan="{self.plan}")'
+            tell(f"wellfed: the plan is in {self.plan}; use it with: {use}")
         if self.html is not None:
             from wellfed._report.html import render_html
 

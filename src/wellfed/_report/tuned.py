@@ -1,16 +1,11 @@
 """What tuning found, as a card: the line to paste, what it gained, and why the others lost."""
 
-from wellfed._report.sheet import Page, Sheet
-from wellfed.records import Answer, Estimate, Failed, Measured, Report, Trial, Tuning, Vetoed
+from wellfed._report.sheet import Page, Sheet, tie
+from wellfed._report.trials import TrialTable, rate_unit, trial_table
+from wellfed.records import Answer, Measured, Report, Tuning
 from wellfed.records.amounts import duration, gain, gain_between, size
 
 __all__ = ["render_tuning"]
-
-WITHIN = 1.02
-"""Up to this ratio a plan is as good as the best."""
-
-MOST_TRIALS = 14
-"""Plans listed; the rest, which were refused, are counted."""
 
 
 def render_tuning(
@@ -27,20 +22,18 @@ def render_tuning(
     tuning = report.tuning
     if tuning is None:
         return ""
-    sheet = Sheet(Page(width=width, color=color, unicode=unicode), gutter=11)
+    page = Page(width=width, color=color, unicode=unicode)
+    sheet = Sheet(page, gutter=11)
     tried = sum(isinstance(one.outcome, Measured) for one in tuning.trials)
     sheet.rule("wellfed", f"{tried} settings tried in {duration(tuning.spent_s)}")
-    per = (report.stats and report.stats.samples_per_batch) or 1.0
-    unit = "samples/s" if report.stats and report.stats.samples_per_batch else "batches/s"
+    per, unit = rate_unit(report)
     for answer in tuning.answers:
         sheet.blank()
         _answer(sheet, answer, tuning, per, unit)
-    sheet.blank()
-    _table(sheet, tuning, per, unit)
     if tuning.interrupted:
         sheet.row("", ("interrupted: these are the best so far", "unsure"))
-    sheet.rule()
-    return str(sheet)
+    table = trial_table(report)
+    return str(sheet) + (_table(table, page) if table is not None else "")
 
 
 IMPORTS = {
@@ -66,51 +59,35 @@ def _answer(sheet: Sheet, answer: Answer, tuning: Tuning, per: float, unit: str)
     sheet.flow("", told)
 
 
-def _table(sheet: Sheet, tuning: Tuning, per: float, unit: str) -> None:
-    shown = [one for one in tuning.trials if not isinstance(one.outcome, Vetoed)][:MOST_TRIALS]
-    best = {one.loader: one.seconds.value for one in tuning.answers}
-    label = "tried"
-    for trial in shown:
-        loader = trial.name.partition(":")[0]
-        chosen = any(one.plan == trial.plan for one in tuning.answers)
-        words = f"{_settings(trial):<34}{_speed(trial, per, unit):<20}"
-        sheet.row(
-            label, (words, "strong" if chosen else "small"), _why(trial, best.get(loader), chosen)
-        )
-        label = ""
-    refused = [one for one in tuning.trials if isinstance(one.outcome, Vetoed)]
-    if refused:
-        first = refused[0].outcome
-        assert isinstance(first, Vetoed)
-        sheet.row("not tried", (f"{len(refused)} settings: {first.why}", "small"))
+def _table(table: TrialTable, page: Page) -> str:
+    """Two lines for each setting: its numbers; what became of it, and what the machine says."""
+    sheet = Sheet(page, gutter=2)
+    sheet.blank()
+    columns = list(zip(table.heads, *(one.cells for one in table.rows), strict=True))
+    shown = _fitting([column for column in columns if any(column[1:])], sheet.room)
+    widths = [max(len(cell) for cell in column) for column in shown]
+    sheet.row("", (_line([column[0] for column in shown], widths), "small"))
+    for place, one in enumerate(table.rows):
+        line = _line([column[place + 1] for column in shown], widths)
+        sheet.row("", (line, "strong" if one.chosen else ""))
+        words = " · ".join(part for part in (one.verdict, one.says) if part)
+        sheet.row("", ("  " + words, "small"), hang=2)
+    for number, why in enumerate(table.refused):
+        sheet.row("", ("not tried  " if not number else "           ", "small"), (why, "small"))
+    sheet.rule()
+    return str(sheet)
 
 
-def _settings(trial: Trial) -> str:
-    loader, _, words = trial.name.partition(": ")
-    short = words.replace("num_workers=", "").replace("prefetch_factor=", "× ").replace(",", "")
-    return f"{loader} {short}"[:33]
+def _fitting(columns: list[tuple[str, ...]], room: int) -> list[tuple[str, ...]]:
+    """As many columns as fit; what says least goes first."""
+    for name in ("swap", "IOPS", "PSI", "queue", "MB/s", "memory"):
+        if sum(max(map(len, column)) + 2 for column in columns) - 2 > room:
+            columns = [column for column in columns if column[0] != name]
+    return columns
 
 
-def _speed(trial: Trial, per: float, unit: str) -> str:
-    if not isinstance(trial.outcome, Measured):
-        return ""
-    seconds = trial.outcome.seconds
-    return f"{per / seconds.value:,.0f} {unit} ±{_percent(seconds)}"
-
-
-def _percent(seconds: Estimate) -> str:
-    return f"{100 * min(9.99, seconds.spread):.0f} %"
-
-
-def _why(trial: Trial, best_s: float | None, chosen: bool) -> str:
-    outcome = trial.outcome
-    if isinstance(outcome, Failed):
-        return f"failed: {outcome.why}"
-    if not isinstance(outcome, Measured) or best_s is None:
-        return ""
-    if chosen:
-        return "the answer"
-    ratio = outcome.seconds.value / best_s
-    if ratio <= WITHIN:
-        return "as fast, but takes more"
-    return f"{100 * (ratio - 1):.0f} % slower"
+def _line(cells: list[str], widths: list[int]) -> str:
+    """The first to the left, the numbers to the right; blanks that no line is broken at."""
+    first = f"{cells[0]:<{widths[0]}}"
+    rest = [f"{cell:>{width}}" for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return tie("  ".join([first, *rest]))

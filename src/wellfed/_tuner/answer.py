@@ -1,16 +1,29 @@
 """What the readings of a search amount to: trials to list, and the answer to paste."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot, sqrt
 from statistics import fmean
 from typing import Protocol
 
-from wellfed._tuner.readings import Reading
-from wellfed._tuner.search import CERTAIN, Stop
-from wellfed._tuner.space import Space
-from wellfed.records import Answer, Estimate, Failed, Measured, Outcome, Plan, Trial, Vetoed
+import msgspec
 
-__all__ = ["Tried", "answer_of", "trials_of", "written"]
+from wellfed._tuner.readings import Reading, means_of
+from wellfed._tuner.resources import mean_of, says
+from wellfed._tuner.search import CERTAIN, Stop, corrected
+from wellfed._tuner.space import Space
+from wellfed.records import (
+    Answer,
+    Estimate,
+    Expected,
+    Failed,
+    Measured,
+    Outcome,
+    Plan,
+    Trial,
+    Vetoed,
+)
+
+__all__ = ["Tried", "answer_of", "expected_of", "trials_of", "written"]
 
 
 class Tried(Protocol):
@@ -24,13 +37,15 @@ class Tried(Protocol):
     def first_batch_s(self) -> float: ...
     @property
     def peak_bytes(self) -> int | None: ...
+    @property
+    def gauges(self) -> Mapping[str, float]: ...
 
 
 def answer_of(
     loader: str,
     tried: Sequence[Tried],
     stop: Stop,
-    base: Sequence[Tried] | None = None,
+    base: Sequence[Tried],
 ) -> Answer | None:
     """The answer of one search; None if its best plan was not measured.
 
@@ -38,10 +53,9 @@ def answer_of(
         loader: "torch" or "wellfed".
         tried: all stretches.
         stop: how the search ended.
-        base: the stretches among which those of the present settings are, if not `tried`.
+        base: the stretches of which the first is of the present settings.
     """
     best = _seconds(tried, stop.best)
-    base = tried if base is None else base
     present = _seconds(base, base[0].reading.plan) if base else None
     if best is None or present is None:
         return None
@@ -56,12 +70,37 @@ def answer_of(
     )
 
 
-def trials_of(loader: str, found: Space, tried: Sequence[Tried]) -> tuple[Trial, ...]:
-    """Every plan that was tried, and every one that was refused."""
+def trials_of(
+    loader: str, found: Space, tried: Sequence[Tried], base: Sequence[Tried]
+) -> tuple[Trial, ...]:
+    """Every plan that was tried, and every one that was refused.
+
+    Args:
+        loader: "torch" or "wellfed".
+        found: what might have been tried.
+        tried: all stretches of that loader.
+        base: the stretches of which the first is of the present settings.
+    """
     plans = dict.fromkeys(one.reading.plan for one in tried)
-    listed = [_trial(loader, plan, _outcome(tried, plan)) for plan in plans]
+    listed = [_trial(loader, plan, _outcome(tried, plan, base)) for plan in plans]
+    beside = {
+        plan: mean_of([one.gauges for one in tried if one.reading.plan == plan]) for plan in plans
+    }
+    listed = [
+        msgspec.structs.replace(one, gauges=beside[plan], says=says(beside[plan], found.cores))
+        for plan, one in zip(plans, listed, strict=True)
+    ]
     listed += [_trial(loader, plan, Vetoed(why=why)) for plan, why in found.refused]
     return tuple(listed)
+
+
+def expected_of(found: Space, readings: Sequence[Reading]) -> tuple[Expected, ...]:
+    """What the model expects of every plan, as corrected through what was measured."""
+    seconds = corrected(found, means_of(readings))
+    return tuple(
+        Expected(plan=one.plan, seconds=seconds[one.plan], memory_bytes=one.memory_bytes)
+        for one in found.choices
+    )
 
 
 def _trial(loader: str, plan: Plan, outcome: Outcome) -> Trial:
@@ -74,13 +113,13 @@ def _trial(loader: str, plan: Plan, outcome: Outcome) -> Trial:
     )
 
 
-def _outcome(tried: Sequence[Tried], plan: Plan) -> Outcome:
+def _outcome(tried: Sequence[Tried], plan: Plan, base: Sequence[Tried]) -> Outcome:
     own = [one for one in tried if one.reading.plan == plan]
     failed = [one.reading.failed for one in own if one.reading.failed]
     seconds = _seconds(tried, plan)
     if failed or seconds is None:
         return Failed(why=failed[0] if failed else "it was not run to its end")
-    present = _seconds(tried, tried[0].reading.plan)
+    present = _seconds(base, base[0].reading.plan)
     return Measured(
         seconds=seconds,
         batches=sum(one.batches for one in own),
@@ -124,7 +163,7 @@ def _peak(tried: Sequence[Tried], plan: Plan) -> int | None:
 def written(plan: Plan, loader: str) -> str:
     """The settings of a plan as one writes them."""
     words = [f"num_workers={plan.workers}"]
-    if plan.workers and plan.prefetch is not None:
+    if plan.prefetch is not None:
         words.append(f"prefetch_factor={plan.prefetch}")
     if plan.pin_memory:
         words.append("pin_memory=True")

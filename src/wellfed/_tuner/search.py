@@ -24,7 +24,7 @@ from wellfed._tuner.space import Choice, Space
 from wellfed.records import Plan
 from wellfed.records._record import Record
 
-__all__ = ["CERTAIN", "MOST_PLANS", "TIE", "Ask", "Stop", "ask", "best_of"]
+__all__ = ["CERTAIN", "MOST_PLANS", "TIE", "Ask", "Stop", "ask", "best_of", "corrected"]
 
 TIE = 0.02
 """Plans this close are as good as each other."""
@@ -67,7 +67,7 @@ def ask(space: Space, readings: Sequence[Reading]) -> Ask | Stop:
         return Stop(best=present, why="the present plan does not run in a trial")
     if present not in means:
         return Ask(plan=present, why="the plan that is to be beaten")
-    expected = _corrected(space, means)
+    expected = corrected(space, means)
     left = [one for one in space.choices if one.plan not in means and one.plan not in failed]
     if len(means) + len(failed) < MOST_PLANS and left:
         step = _explore(space, means, expected, left)
@@ -80,7 +80,7 @@ def best_of(space: Space, readings: Sequence[Reading]) -> Plan:
     """The best of what was measured: the fewest workers within `TIE` of the fastest."""
     means = means_of(readings)
     if not means:
-        return space.choices[0].plan
+        return space.choices[0].plan if space.choices else Plan()
     fastest = min(means.values())
     near = [plan for plan, seconds in means.items() if seconds <= fastest * (1 + TIE)]
     return min(near, key=lambda plan: _price(space, plan))
@@ -92,7 +92,7 @@ def _price(space: Space, plan: Plan) -> tuple[int, int, int]:
     return plan.workers, memory, plan.prefetch or 0
 
 
-def _corrected(space: Space, means: Mapping[Plan, float]) -> dict[Plan, float]:
+def corrected(space: Space, means: Mapping[Plan, float]) -> dict[Plan, float]:
     """Expected seconds of every choice, bent through what was measured.
 
     The ratio of measured to predicted is interpolated over the logarithm of the workers; with

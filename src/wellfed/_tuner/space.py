@@ -14,7 +14,7 @@ from wellfed.records import Case, Forecast, Plan
 from wellfed.records._record import Record
 from wellfed.records.amounts import size
 
-__all__ = ["Choice", "Space", "own_space", "space"]
+__all__ = ["Choice", "Space", "own_space", "space", "weigh"]
 
 DEPTHS = (2, 1, 4, 8)
 """Values of `prefetch_factor`; torch's default first."""
@@ -58,23 +58,37 @@ def space(case: Case, rng: np.random.Generator, *, spare_bytes: float | None = N
         spare_bytes: memory that plans may take beyond the one that ran; None for no limit.
     """
     here = case.plan
-    period_s = case.stats.period_s
-    found = [Choice(plan=here, seconds=period_s.value, memory_bytes=0)]
+    found = [Choice(plan=here, seconds=case.stats.period_s.value, memory_bytes=0)]
     refused: list[tuple[Plan, str]] = []
     for plan in _plans(case):
-        fitting = fit([case], plan)
-        if not fitting.fits:
-            refused.append((plan, str(fitting)))
-            continue
-        forecast = _forecast(case, plan, rng)
-        more = forecast.memory_bytes or 0
-        if spare_bytes is not None and more > spare_bytes:
-            why = f"it would take {size(more)} more, and {size(max(0.0, spare_bytes))} are left"
-            refused.append((plan, why))
-            continue
-        seconds = period_s.value / max(1e-9, forecast.gain.value)
-        found.append(Choice(plan=plan, seconds=seconds, memory_bytes=more))
+        weighed = weigh(case, plan, rng, spare_bytes)
+        if isinstance(weighed, str):
+            refused.append((plan, weighed))
+        else:
+            found.append(weighed)
     return Space(choices=tuple(found), refused=tuple(refused), cores=usable_cores(case))
+
+
+def weigh(
+    case: Case, plan: Plan, rng: np.random.Generator, spare_bytes: float | None
+) -> Choice | str:
+    """A plan of torch's with what is expected of it, or why it may not be tried.
+
+    Args:
+        case: what was seen of the plan that ran.
+        plan: another one.
+        rng: resamples measured times in forecasts.
+        spare_bytes: memory that it may take beyond the one that ran; None for no limit.
+    """
+    fitting = fit([case], plan)
+    if not fitting.fits:
+        return str(fitting)
+    forecast = _forecast(case, plan, rng)
+    more = forecast.memory_bytes or 0
+    if spare_bytes is not None and more > spare_bytes:
+        return f"it would take {size(more)} more, and {size(max(0.0, spare_bytes))} are left"
+    seconds = case.stats.period_s.value / max(1e-9, forecast.gain.value)
+    return Choice(plan=plan, seconds=seconds, memory_bytes=more)
 
 
 def _plans(case: Case) -> list[Plan]:

@@ -21,7 +21,7 @@ from wellfed.records.trace import (
     Span,
     Trace,
 )
-from wellfed.records.tuning import Answer, Tuning
+from wellfed.records.tuning import Answer, Expected, PlanKey, TunedPlan, Tuning
 from wellfed.records.verdict import Bound, Case, Evidence, Finding, Forecast, Knob, Remedy, Verdict
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Epoch",
     "Estimate",
     "Evidence",
+    "Expected",
     "Fact",
     "Failed",
     "Finding",
@@ -50,6 +51,7 @@ __all__ = [
     "Measured",
     "Outcome",
     "Plan",
+    "PlanKey",
     "Proof",
     "RankSeen",
     "Remedy",
@@ -62,6 +64,7 @@ __all__ = [
     "Trace",
     "TrainerStatus",
     "Trial",
+    "TunedPlan",
     "Tuning",
     "Verdict",
     "Vetoed",

@@ -38,13 +38,17 @@ def encode(record: msgspec.Struct) -> bytes:
     )
 
 
-def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
+_DIAGNOSE = "wellfed diagnose --json FILE train.py"
+
+
+def decode(data: bytes, kind: type[R], origin: str = "these bytes", made_by: str = _DIAGNOSE) -> R:
     """The record that `encode` wrote.
 
     Args:
         data: what `encode` returned.
         kind: the record expected.
         origin: what to call the data in an error.
+        made_by: the command that makes such a file, for an error.
 
     Raises:
         NewerReport: written by a version with a higher schema number.
@@ -54,8 +58,7 @@ def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
         envelope = msgspec.json.decode(data, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReportError(
-            f"{origin} is not a wellfed file: {error}. "
-            "Make one with: wellfed diagnose --json FILE train.py"
+            f"{origin} is not a wellfed file: {error}. Make one with: {made_by}"
         ) from error
     if envelope.wellfed_schema > SCHEMA_VERSION:
         raise NewerReport(
@@ -63,14 +66,14 @@ def decode(data: bytes, kind: type[R], origin: str = "these bytes") -> R:
             f"{SCHEMA_VERSION}. Upgrade it: pip install -U wellfed"
         )
     if envelope.kind != kind.__name__:
-        raise ReportError(f"{origin} holds a {envelope.kind}, and a {kind.__name__} is needed.")
+        raise ReportError(
+            f"{origin} holds a {envelope.kind}, and a {kind.__name__} is needed. "
+            f"Make one with: {made_by}"
+        )
     try:
         return msgspec.json.decode(envelope.record, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(
-            f"{origin} is damaged: {error}. Make it again with: "
-            "wellfed diagnose --json FILE train.py"
-        ) from error
+        raise ReportError(f"{origin} is damaged: {error}. Make it again with: {made_by}") from error
 
 
 def save(record: msgspec.Struct, path: str | Path) -> None:
@@ -88,8 +91,17 @@ def save(record: msgspec.Struct, path: str | Path) -> None:
         raise ReportError(f"cannot write {path}: {error.strerror}.") from error
 
 
-def load(path: str | Path, kind: type[R] = Report) -> R:  # type: ignore[assignment]
+def load(
+    path: str | Path,
+    kind: type[R] = Report,  # type: ignore[assignment]
+    made_by: str = _DIAGNOSE,
+) -> R:
     """Read the record that `save` wrote.
+
+    Args:
+        path: the file.
+        kind: the record expected.
+        made_by: the command that makes such a file, for an error.
 
     Raises:
         NewerReport: written by a version with a higher schema number.
@@ -102,4 +114,4 @@ def load(path: str | Path, kind: type[R] = Report) -> R:  # type: ignore[assignm
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ReportError(f"cannot read {path}: {reason}.") from error
-    return decode(data, kind, origin=str(path))
+    return decode(data, kind, origin=str(path), made_by=made_by)

@@ -6,6 +6,8 @@ period   = storage + compute + waiting + hand_over + collate + floor + step
 
 from typing import TypeAlias
 
+import msgspec
+
 from wellfed.records._record import Record
 from wellfed.records.plan import Plan
 from wellfed.records.stats import Estimate
@@ -66,6 +68,10 @@ class Trial(Record, frozen=True, kw_only=True):
     plan: Plan | None = None
     """The plan it ran under, where that is not the loader's own."""
     outcome: Outcome
+    gauges: dict[str, float] = msgspec.field(default_factory=dict)
+    """Means of the machine's gauges while it was timed, by name; empty if none were kept."""
+    says: tuple[str, ...] = ()
+    """What each resource says by those gauges, a clause each: "both cores full", "disk idle"."""
 
 
 class Cost(Record, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from wellfed.records.facts import Machine, Workload
 from wellfed.records.proof import Proof
 from wellfed.records.stats import Ledger, StageStats
 from wellfed.records.trace import Trace
-from wellfed.records.tuning import Tuning
+from wellfed.records.tuning import TunedPlan, Tuning
 from wellfed.records.verdict import Verdict
 
 __all__ = ["Report"]
@@ -53,3 +53,23 @@ class Report(Record, frozen=True, kw_only=True):
         from wellfed.records.codec import save
 
         save(self, path)
+
+    def save_plan(self, path: str) -> None:
+        """Write the answers of the tuning to `path`, for `DataLoader(..., plan=path)`.
+
+        Raises:
+            ReportError: nothing was tuned, or the file cannot be written.
+        """
+        from wellfed.errors import ReportError
+        from wellfed.records.codec import save
+
+        tuning = self.tuning
+        if tuning is None or tuning.key is None or not tuning.answers:
+            raise ReportError("there is no plan to save: nothing was tuned. Tune first.")
+        kept = TunedPlan(
+            wellfed_version=self.wellfed_version,
+            created_unix_s=self.created_unix_s,
+            key=tuning.key,
+            answers=tuning.answers,
+        )
+        save(kept, path)

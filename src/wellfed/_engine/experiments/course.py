@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from wellfed._engine.experiments.rebuilt import end_workers
 from wellfed._engine.experiments.replay import Step
 from wellfed._engine.experiments.staged import Ask, Init, Staged, rest, spin
 from wellfed._engine.experiments.twin import Asks, build
@@ -173,9 +174,7 @@ class Course:
     def _end(self) -> None:
         """End the workers."""
         iterator, self._iterator = self._iterator, None
-        end = getattr(iterator, "_shutdown_workers", None)
-        if end is not None:
-            end()
+        end_workers(iterator)
 
     def close(self) -> None:
         """End the workers, and let go of what was kept."""

@@ -11,7 +11,6 @@ Guarantees
 
 import copy
 import itertools
-import multiprocessing
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from wellfed._engine.away import generators_in
+from wellfed._engine.experiments.rebuilt import arguments
 from wellfed._engine.experiments.staged import Ask, Init, Staged
 from wellfed._engine.randomness import restore, states
 from wellfed.records import Plan
@@ -107,17 +107,6 @@ def build(loader: Any, plan: Plan, asks: Asks, init: Init, timeout_s: float) -> 
         init: runs in each worker.
         timeout_s: how long a batch may take.
     """
-    generator = torch.Generator()
-    if loader.generator is not None:
-        generator.set_state(loader.generator.get_state())
-    workers: dict[str, Any] = {}
-    if plan.workers:
-        workers = {
-            "prefetch_factor": plan.prefetch,
-            "worker_init_fn": init,
-            "multiprocessing_context": _context(loader, plan),
-            "timeout": timeout_s,
-        }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return DataLoader(
@@ -125,23 +114,8 @@ def build(loader: Any, plan: Plan, asks: Asks, init: Init, timeout_s: float) -> 
             sampler=asks,
             batch_size=None,
             collate_fn=_as_it_is,
-            num_workers=plan.workers,
-            pin_memory=plan.pin_memory,
-            pin_memory_device=loader.pin_memory_device,
-            generator=generator,
-            in_order=plan.in_order,
-            **workers,
+            **arguments(loader, plan, init=init, timeout_s=timeout_s),
         )
-
-
-def _context(loader: Any, plan: Plan) -> Any:
-    given = loader.multiprocessing_context
-    # Asked like this, the default of the script's processes is not fixed by us.
-    method = plan.start_method or multiprocessing.get_start_method(allow_none=True)
-    method = method or multiprocessing.get_all_start_methods()[0]
-    if given is not None and given.get_start_method() == method:
-        return given
-    return multiprocessing.get_context(method)
 
 
 def _as_it_is(batch: Any) -> Any:
