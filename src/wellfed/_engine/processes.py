@@ -24,7 +24,7 @@ from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.reading import ahead
+from wellfed._engine.switching import Switching, buried
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
@@ -76,8 +76,7 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
-        self.plan = plan
-        """How batches are made; its `workers` are the processes that there are."""
+        self._switching = Switching(job, plan)
         self.delivery = Delivery(())
         """How the last batch came."""
         self._job = job
@@ -122,6 +121,27 @@ class ProcessStream:
         return crew
 
     @property
+    def plan(self) -> Plan:
+        """How batches are made; its `workers` are the processes that there are."""
+        return self._switching.plan
+
+    def switch(self, plan: Plan) -> str | None:
+        """Have the next batches made by another plan, as soon as that changes none of them.
+
+        Args:
+            plan: its workers, threads and prefetch are taken; the rest stays.
+
+        Returns:
+            Why that cannot be; None if it is under way.
+        """
+        return Processes().refuses(self._job, plan) or self._switching.ask(plan, self.why_fixed)
+
+    @property
+    def switch_refused(self) -> str | None:
+        """Why the last switch that was under way came to nothing."""
+        return self._switching.refused
+
+    @property
     def why_fixed(self) -> str | None:
         """Why each batch is made by its own worker; None where any worker makes any batch."""
         return self._fixed_because
@@ -151,6 +171,7 @@ class ProcessStream:
             self._settle()
             self._in_hand.clear()
             self._owes_index = self.ended = False
+            self._switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
             self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
             self._begin()
 
@@ -170,17 +191,13 @@ class ProcessStream:
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
             workers=self._job.workers,
-            window=self._window,
+            window=self._switching.window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
 
-    @property
-    def _window(self) -> int:
-        return self._job.workers * ahead(self.plan)
-
     def _begin(self) -> None:
-        for _ in range(self._window):
+        for _ in range(self._switching.window):
             self._epoch.read()
         self._flow.split = self._parts_of_trial()
         self._dispatch()
@@ -191,12 +208,15 @@ class ProcessStream:
         # What threads are for begins once batches may move.
         parts = 1 if self.plan.threads else 0
         if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
-            parts = max(parts, min(len(self._crew), len(first)))
+            share = -(-len(first) // max(1, min(len(self._crew), len(first))))
+            # As many as have a sample each: of five samples three workers get two, two and one.
+            parts = max(parts, -(-len(first) // max(1, share)))
         return parts if parts > 1 or self.plan.threads else 0
 
     # -- what is sent -------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        self._switching.begin(self._flow, self._crew, self.why_fixed)
         if self._anew and not self._flow.out:
             self._anew = False
             self._crew.dismiss()
@@ -204,11 +224,12 @@ class ProcessStream:
             self._flow = self._new_flow(Mode.FIXED)
             self._epoch.again(self._flow)
         self._crew.give_back()
-        processes = len(self._crew)
-        for send in self._flow.sends():
-            process = send.home % processes
-            anyone = send.anywhere and processes > 1
-            self._crew.send(self._epoch.task(send), None if anyone else process)
+        sends = self._flow.sends()
+        self._switching.go_on(self._flow, self._crew)
+        for send in sends:
+            seat = send.home % len(self._crew)
+            anyone = send.anywhere and self._crew.several
+            self._crew.send(self._epoch.task(send), None if anyone else seat)
 
     # -- what comes back ----------------------------------------------------------------------
 
@@ -241,6 +262,8 @@ class ProcessStream:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
+        if self._crew.gone:
+            buried(self._crew, self._flow)
         return bool(came)
 
     def _take(self, came: Came) -> None:
@@ -305,7 +328,7 @@ class ProcessStream:
     def handed_over(self) -> None:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
         with self._calm:
-            self._epoch.read()
+            self._epoch.read_on()
             self._dispatch()
 
     def _await_one(self, deadline: float | None) -> None:
@@ -326,7 +349,7 @@ class ProcessStream:
     def _read_one(self) -> None:
         """Before the batch is handed over, which is lost if the sampler raises: as in torch."""
         try:
-            self._epoch.read()
+            self._epoch.read_on()
         except Exception:
             self._in_hand.clear()
             self._owes_index = False
