@@ -62,6 +62,10 @@ class DataLoader(TorchDataLoader[T]):
         device: where batches are wanted, such as "cuda" or "cuda:1": what `pin_memory=True` would
             pin arrives there, copied while you step, and ready for your current stream. None or
             "cpu": where it is made.
+        autotune: whether to adapt the plan while training: the number of worker processes, their
+            threads (with `thread_safe`), how far to read ahead. Only what changes no batch, and
+            only where it pays before the epoch ends; `report()` says what was done and why. A
+            `plan` by hand, and `num_workers=0`, are left alone.
 
     Raises:
         ValueError: as torch's DataLoader does.
@@ -70,6 +74,7 @@ class DataLoader(TorchDataLoader[T]):
     """
 
     plan: Plan | None
+    autotune: bool
     thread_safe: bool
     _recorder: Recorder | None = None
     _live: Live | None = None
@@ -98,6 +103,7 @@ class DataLoader(TorchDataLoader[T]):
         plan: Plan | None = None,
         thread_safe: bool = False,
         device: str | torch.device | None = None,
+        autotune: bool = True,
     ) -> None:
         checked_device(device)
         if isinstance(num_workers, str):
@@ -105,6 +111,7 @@ class DataLoader(TorchDataLoader[T]):
         self.plan = plan
         self.thread_safe = thread_safe
         self.device = device
+        self.autotune = autotune
         super().__init__(
             dataset,
             batch_size,
@@ -128,16 +135,24 @@ class DataLoader(TorchDataLoader[T]):
         self._recorder = Recorder(site, self, read_plan(self), most_spans=REPORTED)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
-        iterator = engine_iterator(self, self._seen())
+        recorder = self._seen()
+        live = self._circle()
+        iterator = engine_iterator(self, recorder, live if self._tunes_itself() else None)
         if iterator is None:
             return super()._get_iterator()
-        self._circle().began(iterator)
+        live.began(iterator)
         return iterator
 
     def _circle(self) -> Live:
         # A copy of a loader has none of the original's iterators.
-        live = self._live = self._live or Live()
+        live = self._live = self._live or Live(self._seen())
         return live
+
+    def _tunes_itself(self) -> bool:
+        """A plan that was given by hand stays, and so does what the trainer does itself."""
+        # A subclass may have gone past our `__init__`.
+        asked = getattr(self, "autotune", True), getattr(self, "plan", None)
+        return asked == (True, None) and self.num_workers > 0
 
     def switch(self, plan: Plan) -> None:
         """Make batches by another plan from here on, also in the midst of an epoch.
@@ -177,7 +192,7 @@ class DataLoader(TorchDataLoader[T]):
             raise UsageError(self._why_nothing())
         from wellfed._judging import report_of
 
-        return report_of(recorder)
+        return replace(report_of(recorder), changes=self._circle().changes)
 
     def _why_nothing(self) -> str:
         stock = self.__dict__.get("_said_stock")
@@ -189,12 +204,15 @@ class DataLoader(TorchDataLoader[T]):
         return "this loader has delivered no batch yet. Iterate it, then ask for its report."
 
 
-def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIterator | None:
+def engine_iterator(
+    loader: Any, recorder: Recorder | None = None, live: Live | None = None
+) -> EngineIterator | None:
     """An iterator of the engine over any of torch's loaders; None if torch's own must serve it.
 
     Args:
         loader: one of torch's, or ours.
         recorder: keeps what each batch took.
+        live: tunes it while it trains, from the plan that was found in earlier epochs.
 
     Raises:
         UsageError: the loader has a plan or a device that cannot serve it.
@@ -215,6 +233,9 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
         loader.check_worker_number_rationality()
     job = read_job(loader)
     refusals = []
+    look = None if live is None else live.look
+    if live is not None and live.plan is not None and not Processes().refuses(job, live.plan):
+        asked = live.plan
     for backend in BACKENDS:
         plan = _plan_for(backend, loader, asked)
         if plan is None:
@@ -222,7 +243,7 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
         refusal = backend.refuses(job, plan)
         if refusal is None:
             copy_to = functools.partial(destination, device, loader.pin_memory)
-            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to)
+            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to, look=look)
         refusals.append(refusal)
     if asked is None:
         _refuse_device(device, " ".join(refusals))

@@ -25,6 +25,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
+from wellfed.job import Job
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -45,6 +46,7 @@ class EngineIterator(_BaseDataLoaderIter):
         *,
         watched: bool = False,
         copy_to: Callable[[], Destination | None] = lambda: None,
+        look: Callable[["EngineIterator", int], float] | None = None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -56,8 +58,12 @@ class EngineIterator(_BaseDataLoaderIter):
             watched: whether somebody observes this loader.
             copy_to: makes what batches are copied to; None: they stay where they are made. Called
                 once workers have started, since it may touch the accelerator.
+            look: called now and again after a batch was delivered, with the time; it says when to
+                be called again. Only with a recorder.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
+        self._look = look
+        self._look_ns = -1.0 if look is not None and recorder is not None else float("inf")
         began_ns = self._clock()
         super().__init__(loader)
         self.backend = backend.name
@@ -144,7 +150,10 @@ class EngineIterator(_BaseDataLoaderIter):
             raise
         if one is not None:
             delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
-            one.take_lightly(delivery, asked_ns, self._clock())
+            got_ns = self._clock()
+            one.take_lightly(delivery, asked_ns, got_ns)
+            if got_ns >= self._look_ns and self._look is not None:
+                self._look_ns = self._look(self, got_ns)
         return data
 
     def __next__(self) -> Any:
@@ -177,6 +186,21 @@ class EngineIterator(_BaseDataLoaderIter):
             return f"Its batches are made by the back end {self.backend!r} until the epoch ends."
         return switch(plan)
 
+    @property
+    def why_fixed(self) -> str | None:
+        """Why each batch is made by its own worker; None where any may make it."""
+        return getattr(self._stream, "why_fixed", None)
+
+    @property
+    def switching(self) -> bool:
+        """Whether a switch waits until it changes no batch."""
+        return getattr(self._stream, "switching", False)
+
+    @property
+    def switch_refused(self) -> str | None:
+        """Why the last switch that was under way came to nothing."""
+        return getattr(self._stream, "switch_refused", None)
+
     # -- what the stream tells, for whoever observes ------------------------------------------
 
     @property
@@ -198,6 +222,11 @@ class EngineIterator(_BaseDataLoaderIter):
     def is_open(self) -> bool:
         """Whether there is a stream to be ended."""
         return self.__dict__.get("_stream") is not None
+
+    @property
+    def job(self) -> Job:
+        """What it loads."""
+        return self._job
 
     @property
     def by_position(self) -> bool:

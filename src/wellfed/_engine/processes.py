@@ -137,6 +137,11 @@ class ProcessStream:
         return Processes().refuses(self._job, plan) or self._switching.ask(plan, self.why_fixed)
 
     @property
+    def switching(self) -> bool:
+        """Whether a switch waits until it changes no batch."""
+        return self._switching.pending
+
+    @property
     def switch_refused(self) -> str | None:
         """Why the last switch that was under way came to nothing."""
         return self._switching.refused

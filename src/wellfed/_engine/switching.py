@@ -101,15 +101,22 @@ class Switching:
         self.refused: str | None = None
         """Why the last switch that was under way came to nothing."""
         self._job = job
+        self._unnoticed = read_unnoticed(job)
         self._asked: Plan | None = None
         """A plan that waits until it may be."""
         self._leaving = 0
         """Processes that leave once those on the seats behind theirs are warm."""
 
     @property
+    def pending(self) -> bool:
+        """Whether a plan waits until it may be."""
+        return self._asked is not None
+
+    @property
     def window(self) -> int:
-        """Batches read ahead."""
-        return self._job.workers * ahead(self.plan)
+        """Batches read ahead: torch's, and more for more processes where nobody can tell."""
+        workers = max(self._job.workers, self.plan.workers if self._unnoticed else 0)
+        return workers * ahead(self.plan)
 
     def ask(self, plan: Plan, fixed_because: str | None) -> str | None:
         """Go on to another plan as soon as that changes no batch.

@@ -42,7 +42,8 @@ def most_workers(bounds: Bounds, window: Window) -> int:
     """Workers that are of use and allowed: one a CPU, and more where they mostly wait for data."""
     cap = min(bounds.most_workers, window.room_workers or bounds.most_workers)
     if window.fetch_s and window.cpu_s:
-        cap = min(cap, ceil(bounds.cpus * max(1.0, window.fetch_s / window.cpu_s)))
+        on_cpu = max(min(1.0, window.cpu_s / window.fetch_s), 0.01)
+        cap = min(cap, ceil(bounds.cpus / on_cpu))
     return max(1, cap)
 
 
