@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import hypothesis
@@ -152,7 +152,9 @@ def held() -> tuple[int, set[str]]:
 @pytest.fixture
 def nothing_left_behind() -> Iterator[None]:
     """Fails a test that leaves a descriptor or a thread behind, or a child's child."""
-    resource_tracker.ensure_running()  # it is for good, and so is its pipe
+    # These are for good, and so are their pipes: what is made at first use counts for no test.
+    resource_tracker.ensure_running()
+    forkserver.ensure_running()
     before, processes = held(), grandchildren()
     yield
     deadline = time.monotonic() + GRACE_S

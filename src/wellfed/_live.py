@@ -10,6 +10,7 @@ machine is, the controller decides. All of it runs inside `__next__`, about once
 
 import logging
 import time
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -119,7 +120,11 @@ class Live:
             return self._look(iterator, now_ns)
         except Exception:
             self._failed = True
-            log.exception("The loader does not tune itself any more; its batches are not affected.")
+            # As text: a handler that keeps the exception would keep the iterator and its workers.
+            log.error(
+                "The loader does not tune itself any more; its batches are not affected.\n%s",
+                traceback.format_exc(),
+            )
             return NEVER
 
     def _look(self, iterator: EngineIterator, now_ns: int) -> float:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -55,6 +57,25 @@ def leave_in_peace() -> None:
 
 
 @dataclass(frozen=True)
+class Once:
+    """Something that is done so many times, whatever process comes here first."""
+
+    what: Callable[[], None]
+    mark: str
+    """Begins the names of files that say that it was done."""
+    times: int = 1
+
+    def __call__(self) -> None:
+        for number in range(self.times):
+            try:
+                os.close(os.open(f"{self.mark}.{number}", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                continue
+            self.what()
+            return
+
+
+@dataclass(frozen=True)
 class Dying(Numbers):
     """Ends its process at one sample."""
 
@@ -65,6 +86,15 @@ class Dying(Numbers):
         if index == self.at:
             self.how()
         return super().__getitem__(index)
+
+
+@dataclass(frozen=True)
+class Drawing(Dying):
+    """Its samples are drawn from the three global generators, in part before it ends."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        drawn = torch.rand(self.floats) + random.random()
+        return super().__getitem__(index) + drawn + np.random.rand()
 
 
 @dataclass(frozen=True)
@@ -89,6 +119,12 @@ def begun(dataset: Any, **options: Any) -> Any:
 def firsts(batches: Any) -> list[float]:
     """The first number of each batch: of `Numbers`, the first index."""
     return [float(batch.flatten()[0]) for batch in batches]
+
+
+def same(batches: Any, others: Any) -> bool:
+    """Whether these are the same batches, bit for bit."""
+    pairs = list(zip(batches, others, strict=True))
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def template_of(iterator: Any) -> int:

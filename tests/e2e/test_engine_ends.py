@@ -107,7 +107,7 @@ def test_an_iterator_in_a_cycle_is_collected_without_a_word(sockets_first: bool)
     cycle: list[Any] = [batches]
     cycle.append(cycle)
     if sockets_first:  # the garbage collector keeps to no order
-        for member in batches._stream._crew._members:
+        for member in batches._stream._crew._members.values():
             member.socket.__del__()
     del batches, cycle
     gc.collect()

@@ -15,7 +15,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job
 
-__all__ = ["Came", "Unpacker", "parcel_of", "told_of"]
+__all__ = ["Came", "Unpacker", "parcel_of", "streams_of", "told_of"]
 
 # Batches that the user keeps stay in their slabs up to as many bytes as the window may hold, and at
 # least so many; beyond that each is copied out of its slab, so that workers never lack one.
@@ -30,11 +30,24 @@ def parcel_of(record: Record) -> Parcel:
     return Parcel(record.slab, record.offset, record.length, record.used, record.body)
 
 
+def streams_of(record: Record, shelf: Shelf) -> bytes:
+    """Where a batch left the streams of its home, packed; empty where it did not move them.
+
+    Args:
+        record: what came.
+        shelf: the slabs of its process; those of the batch are not settled yet.
+    """
+    if record.streams or not record.streams_length:
+        return record.streams
+    begin = record.streams_offset
+    return bytes(shelf.view(record.streams_slab)[begin : begin + record.streams_length])
+
+
 def told_of(process: int, record: Record, shelf: Shelf, samples: int) -> Any:
     """What its worker told of the making of a part, as `Delivery.told` holds it.
 
     Args:
-        process: number of the worker's process.
+        process: the seat of the worker's process.
         record: what it sent.
         shelf: its slabs; those of the batch are not settled yet.
         samples: in the part; -1 if that is not known.
@@ -99,7 +112,8 @@ class Unpacker:
         samples = -1
         if self._job.batched and not self._job.iterable and not record.letter:
             samples = samples_in(epoch.share(record.number, record.part, record.parts)[1])
-        return told_of(process, record, self._crew.shelf(process), samples)
+        seat, shelf = self._crew.seat_of(process), self._crew.shelf(process)
+        return told_of(seat, record, shelf, samples)
 
     def _unpacked(self, process: int, record: Record, most: int) -> Any:
         if record.kind != Kind.BATCH:

@@ -120,6 +120,8 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
     came: list[tuple[int, Record]] = []
     deadline = deadline_after(job.timeout_s)
     while not came:
+        if crew.dead:  # what it died of is found out by those that make batches
+            return None
         came = crew.read(crew.poll(left_s(deadline, job.timeout_s)))
     process, record = came[0]
     discard(parcel_of(record), crew.shelf(process))

@@ -1,7 +1,7 @@
 """A page of shared memory for each worker: what it is doing, and which of its slabs are free.
 
     trainer writes   slab s is free again (one byte each)
-    worker writes    the batch it is making, the place in it, the process's beginning
+    worker writes    the tasks in its hands, the place in the batch that it makes
 
 Reading and writing it costs no system call and wakes nobody. One side writes each place, except
 that the worker clears a slab's byte once it has seen it.
@@ -11,8 +11,9 @@ import mmap
 import os
 
 from wellfed._engine.memory import make_memory
+from wellfed._engine.wire import Record, Task
 
-__all__ = ["DROP", "FREE", "Board", "Page"]
+__all__ = ["DROP", "FREE", "HANDS", "Board", "Page", "key_of"]
 
 PAGE = 4096
 SLABS = 3072
@@ -23,7 +24,16 @@ _FLAGS = PAGE - SLABS
 FREE, DROP = 1, 2
 """What the trainer says of a slab: it may be written again; it is to be given back."""
 
-_NUMBER, _PLACE, _WARM = 0, 1, 2
+HANDS = 64
+"""Tasks that a worker may have in its hands at once; more than one only with threads."""
+
+_PLACE, _TAKING, _WARM = 0, 1, 2
+_HANDS = _FLAGS // 8 - HANDS
+
+
+def key_of(task: Task | Record) -> int:
+    """What tells a task from all others that are out: its epoch, batch and part, in one number."""
+    return (task.epoch & 0x7FFF) << 48 | task.part << 32 | task.number & 0xFFFFFFFF
 
 
 class Board:
@@ -46,15 +56,55 @@ class Page:
         whole = memoryview(mmap.mmap(fd, PAGE))
         self._words = whole[:_FLAGS].cast("q")
         self._flags = whole[_FLAGS:]
+        self._empty = list(range(_HANDS, _HANDS + HANDS))
+        self._hand_of: dict[int, int] = {}
+
+    # -- tasks --------------------------------------------------------------------------------
 
     @property
-    def number(self) -> int:
-        """The batch being made; -1 between two."""
-        return self._words[_NUMBER] - 1
+    def taking(self) -> bool:
+        """Whether the worker is about to take a task: it may have it, and have written nothing."""
+        return bool(self._words[_TAKING])
 
-    @number.setter
-    def number(self, number: int) -> None:
-        self._words[_NUMBER] = number + 1
+    @taking.setter
+    def taking(self, yes: bool) -> None:
+        self._words[_TAKING] = yes
+
+    def hold(self, key: int) -> None:
+        """The worker: it has this task in its hands from here on.
+
+        Where it is `full` nothing is noted: such a task must come from its own socket.
+        """
+        if self._empty:
+            hand = self._hand_of[key] = self._empty.pop()
+            self._words[hand] = key + 1
+
+    def let_go(self, key: int) -> None:
+        """The worker: what came of the task is on its way."""
+        hand = self._hand_of.pop(key, None)
+        if hand is not None:
+            self._words[hand] = 0
+            self._empty.append(hand)
+
+    @property
+    def full(self) -> bool:
+        """Whether the worker can take no more."""
+        return not self._empty
+
+    def held(self) -> list[int]:
+        """The trainer: keys of the tasks in the worker's hands."""
+        return [word - 1 for word in self._words[_HANDS : _HANDS + HANDS] if word]
+
+    @property
+    def warm(self) -> bool:
+        """Whether the worker has started, and not left: it takes the next task at once."""
+        return bool(self._words[_WARM])
+
+    @warm.setter
+    def warm(self, yes: bool) -> None:
+        self._words[_WARM] = yes
+
+    # -- the batch in the making --------------------------------------------------------------
 
     @property
     def place(self) -> int:
@@ -65,14 +115,7 @@ class Page:
     def place(self, place: int) -> None:
         self._words[_PLACE] = place
 
-    @property
-    def warm(self) -> bool:
-        """Whether the worker has started: it takes the next task at once."""
-        return bool(self._words[_WARM])
-
-    @warm.setter
-    def warm(self, yes: bool) -> None:
-        self._words[_WARM] = yes
+    # -- slabs --------------------------------------------------------------------------------
 
     def say(self, slab: int, what: int) -> None:
         """The trainer: this slab is FREE, or to be DROPped."""

@@ -4,7 +4,11 @@
          ◄─ Record ─
          ◄─ death ──                         a process descriptor each: seen at once
 
-Nothing here blocks but `poll`, and nothing here decides: which batch goes where is the Flow's.
+A worker sits on a seat: tasks are sent to seats. Its process has a number that no other ever has,
+so that batches of a process that died, and was replaced on its seat, are still told from others.
+
+Nothing here blocks but `poll`, and nothing here decides: which batch goes where is the Flow's, and
+what a death comes to is decided in `deaths`.
 """
 
 import contextlib
@@ -20,9 +24,11 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE, Board, Page
+from wellfed._engine.board import DROP, FREE
 from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
+from wellfed._engine.member import Member, send_all
+from wellfed._engine.owed import Dead, Owed
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
 from wellfed._engine.worker_pids import exit_code_of
@@ -32,24 +38,6 @@ __all__ = ["Crew"]
 # Once their sockets are closed, workers end as soon as their sample is fetched. What takes longer
 # than this, all of them together, is killed.
 CLOSE_S = 2.0
-
-
-class _Member:
-    """One worker process."""
-
-    def __init__(self, mine: socket.socket) -> None:
-        self.socket = mine
-        self.connected = True
-        self.shelf = Shelf()
-        self.unsent: deque[Task] = deque()
-        self.pid = -1
-        self.descriptor = -1
-        self.leaving = False
-
-    @property
-    def gone(self) -> bool:
-        """Whether it has left: there is no process."""
-        return self.pid >= 0 and self.descriptor < 0
 
 
 class Crew:
@@ -66,19 +54,24 @@ class Crew:
         self._closed = False
         # Before multiprocessing ends the template, at the end of a program that keeps its iterator.
         self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=10)
-        self._members: list[_Member] = []
-        self._pages: list[Page] = []
+        self._members: dict[int, Member] = {}
+        """By the number of the process."""
         self._seats: list[int] = []
-        """Numbers of the processes that are sent tasks."""
+        """Which process sits there."""
+        self._next = 0
+        self._departed: dict[int, tuple[int, Shelf]] = {}
+        """Seats of those that were replaced, and slabs of theirs that are not unpacked yet."""
+        self.owed = Owed()
+        """The tasks that are out."""
+        self.dead: list[int] = []
+        """Processes that have died and are not replaced; all that they sent was read."""
         self.gone: list[int] = []
-        """Processes that were asked to leave and have; all that they sent was read."""
+        """Those that have left as they were asked to; all that they sent was read."""
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
         self.exit_codes: dict[int, int | None] = {}
         """How the processes ended, by their pids, once they have; None where that is not known."""
-        self._silent: set[int] = set()
-        """The dead who sent nothing at the last reading."""
         began_ns = time.perf_counter_ns()
         self._template = Template(setup, context or multiprocessing)
         self.start_ns = [time.perf_counter_ns() - began_ns]
@@ -96,22 +89,21 @@ class Crew:
             threads: how many fetch samples side by side in it; 0: it has but one.
         """
         began_ns = time.perf_counter_ns()
-        number = len(self._members)
-        board = Board()
-        mine, theirs = wire.pair()
-        mine.setblocking(False)
-        try:
-            fds = [theirs.fileno(), self._from_all.fileno(), board.fd]
-            self._template.ask(number, hosted, threads, fds)
-        finally:
-            theirs.close()
-            board.close()
-        self._members.append(_Member(mine))
-        self._seats.append(number)
-        self._pages.append(board.page)
-        self._poll.register(mine, select.EPOLLIN)
-        self._by_fd[mine.fileno()] = number
+        self._seats.append(self._started(Member(len(self._seats), hosted, threads)))
         self.start_ns.append(time.perf_counter_ns() - began_ns)
+
+    def _started(self, member: Member) -> int:
+        number, self._next = self._next, self._next + 1
+        try:
+            fds = [member.theirs.fileno(), self._from_all.fileno(), member.board.fd]
+            self._template.ask(number, member.hosted, member.threads, fds)
+        finally:
+            member.theirs.close()
+            member.board.close()
+        self._members[number] = member
+        self._poll.register(member.socket, select.EPOLLIN)
+        self._by_fd[member.socket.fileno()] = number
+        return number
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -121,10 +113,10 @@ class Crew:
         """The processes; waits until all are there, unless it is at its end."""
         if not self._closed:
             self._meet_all()
-        return [self._members[number].pid for number in self._seats]
+        return [self._members[process].pid for process in self._seats]
 
     def _meet_all(self) -> None:
-        while any(member.pid < 0 for member in self._members):
+        while any(member.descriptor < 0 for member in self._members.values()):
             self._meet()
 
     def _meet(self) -> None:
@@ -135,62 +127,20 @@ class Crew:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def send(self, task: Task, seat: int | None) -> None:
-        """Have a task done, by the process on this seat or by whichever is idle."""
-        queue = self._unsent if seat is None else self._members[self._seats[seat]].unsent
+        """Have a task done, by who sits there or by whichever is idle."""
+        process = None if seat is None else self._seats[seat]
+        queue = self._unsent if process is None else self._members[process].unsent
         queue.append(task)
+        if task.parts:  # else no record answers it
+            self.owed.sent(task, process)
         self.flush()
-
-    # -- those who leave ----------------------------------------------------------------------
-
-    @property
-    def several(self) -> bool:
-        """Whether there is a process that does not know what another was sent for itself."""
-        return len(self._members) > 1
-
-    def warm(self, first: int) -> bool:
-        """Whether all processes from this seat on have started."""
-        return all(self._pages[number].warm for number in self._seats[first:])
-
-    def leave(self, seats: slice) -> None:
-        """Have the processes on these seats end, once they have made what they have taken.
-
-        What they were sent for themselves and nobody has read goes to whichever is idle: they must
-        not be homes of anything that is out.
-        """
-        leaving = self._seats[seats]
-        del self._seats[seats]
-        for number in leaving:
-            member = self._members[number]
-            member.leaving = True
-            self._unsent.extend(member.unsent)
-            member.unsent = deque([wire.LEAVE])
-        self.flush()
-
-    def bury(self, needed: dict[int, set[int]]) -> None:
-        """Give back what those who are gone have left, but slabs that are to be unpacked yet."""
-        for number in self.gone:
-            member = self._members[number]
-            self._template.exit_code(number)  # so that it is reaped
-            while self._template.waiting:
-                self._meet()
-            self._poll.unregister(member.descriptor)
-            del self._by_fd[member.descriptor]
-            os.close(member.descriptor)
-            member.descriptor = -1
-            self._by_fd.pop(member.socket.fileno(), None)
-            if member.connected:
-                self._poll.unregister(member.socket)
-                member.connected = False
-            member.socket.close()
-            member.shelf.keep(needed.get(number, set()))
-        self.gone.clear()
 
     def flush(self) -> None:
         """Send what did not fit into a socket's buffer before."""
-        _flush(self._to_all, self._unsent)
-        for member in self._members:
+        send_all(self._to_all, self._unsent)
+        for member in self._members.values():
             if member.unsent:
-                _flush(member.socket, member.unsent)
+                send_all(member.socket, member.unsent)
 
     def poll(self, within_s: float | None) -> list[tuple[int, int]]:
         """Wait for news of any kind, which `read` then takes. Nothing is lost if it is not.
@@ -201,33 +151,28 @@ class Crew:
         return self._poll.poll(within_s)
 
     def read(self, news: list[tuple[int, int]]) -> list[tuple[int, Record]]:
-        """Records that have come, with the process they come from.
+        """Records that have come, with the number of the process; who died is in `dead` then.
 
         Raises:
-            RuntimeError: a worker died.
+            RuntimeError: the template died, and with it every worker.
         """
         came: list[tuple[int, Record]] = []
-        dead: list[int] = []
         for fd, _ in news:
             if fd == self._template.fileno():
                 self._meet()
                 continue
             number = self._by_fd[fd]
             member = self._members[number]
-            if fd == member.descriptor:
-                left = member.leaving and not self._pages[number].warm
-                (self.gone if left else dead).append(number)
             came += [(number, record) for record in self._records(member)]
-        if not dead and not self._silent:
-            return came
-        # What the dead had sent is read to its end; others may go on sending for ever.
-        silent = set(dead).difference(number for number, _ in came)
-        if silent and (not came or silent & self._silent):
-            raise self._death(sorted(silent))
-        self._silent = silent
+            if fd == member.descriptor:
+                # Whatever it had sent is read: the dead send nothing more.
+                self._poll.unregister(fd)
+                (self.gone if member.left else self.dead).append(number)
+        for number, record in came:
+            self.owed.came(number, record)
         return came
 
-    def _records(self, member: _Member) -> list[Record]:
+    def _records(self, member: Member) -> list[Record]:
         """All that has come: its window bounds how much a worker may have sent."""
         came: list[Record] = []
         try:
@@ -246,35 +191,150 @@ class Crew:
             member.connected = False
         return came
 
-    def _death(self, dead: list[int]) -> RuntimeError:
-        pids = ", ".join(str(self._members[number].pid) for number in dead)
-        error = RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly")
-        for number in dead:
-            code, pid = self._template.exit_code(number), self._members[number].pid
-            if code is not None and code < 0:
-                how = f"is killed by signal: {signal.strsignal(-code)}."
-            else:
-                how = f"exited unexpectedly with exit code {code}."
-            error.__cause__ = RuntimeError(f"DataLoader worker (pid {pid}) {how}")
-        return error
+    # -- those who leave ----------------------------------------------------------------------
+
+    @property
+    def several(self) -> bool:
+        """Whether there is, or was, more than one process: tasks for anyone are in one queue."""
+        return self._next > 1
+
+    def warm(self, first: int) -> bool:
+        """Whether all processes from this seat on have started."""
+        return all(self._members[number].page.warm for number in self._seats[first:])
+
+    def leave(self, seats: slice) -> None:
+        """Have the processes on these seats end, once they have made what they have taken.
+
+        What they were sent for themselves and is still here goes to whichever is idle: they must
+        not be homes of anything that is out.
+        """
+        for number in self._seats[seats]:
+            member = self._members[number]
+            member.leaving = True
+            for task in member.unsent:
+                self.owed.shared(task, number)
+            self._unsent.extend(member.unsent)
+            member.unsent = deque([wire.LEAVE])
+        del self._seats[seats]
+        self.flush()
+
+    def house(self, homes: int) -> None:
+        """Have each of so many logical workers live on one seat: k on seat k mod seats."""
+        for seat, number in enumerate(self._seats):
+            member = self._members[number]
+            member.seat = seat
+            member.hosted = tuple(range(seat, homes, len(self._seats))) or (seat % homes,)
+
+    # -- the dead -----------------------------------------------------------------------------
+
+    def pid_of(self, process: int) -> int:
+        """Its process number, as the system counts."""
+        return self._members[process].pid
+
+    def exit_code(self, process: int) -> int | None:
+        """How a dead one ended: its exit code, or minus the signal; None if that is unknown."""
+        code = self._template.exit_code(process)
+        while self._template.waiting:
+            self._meet()
+        return code
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether there is a template to fork others from."""
+        return self._template.alive
+
+    @property
+    def living(self) -> int:
+        """Processes that there are, those that are about to leave included."""
+        return len(self._members) - len(self.dead)
+
+    def left_by(self, process: int) -> Dead:
+        """What a dead one's page shows."""
+        page = self._members[process].page
+        return Dead(process, tuple(page.held()), page.taking)
+
+    def recall(self) -> int:
+        """Take back what is sent to all and nobody has taken; how many tasks that is."""
+        queued = len(self._unsent)
+        self._unsent.clear()
+        while wire.withdraw(self._from_all):
+            queued += 1
+        return queued
+
+    def held(self) -> set[int]:
+        """Keys of the tasks in the hands of those who live, now that the queue is empty."""
+        living = [member for number, member in self._members.items() if number not in self.dead]
+        if any(not member.has_taken() for member in living):
+            self._meet_all()
+            for member in living:
+                if member.page.taking:  # nobody knows what it has: it is not to have anything
+                    signal.pidfd_send_signal(member.descriptor, signal.SIGKILL)
+        return {key for member in living for key in member.page.held()}
+
+    def hosted(self, seat: int) -> tuple[int, ...]:
+        """The logical workers that live there."""
+        return self._members[self._seats[seat]].hosted
+
+    def replace(self, process: int, needed: set[int]) -> int | None:
+        """Have another worker take the seat of one that died.
+
+        Args:
+            process: the dead one's number.
+            needed: its slabs that are to be unpacked yet.
+
+        Returns:
+            The seat; None if it was about to leave, and has none.
+        """
+        self.dead.remove(process)
+        old = self._departs(process, needed)
+        if old.leaving:
+            return None
+        self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
+        return old.seat
+
+    def bury(self, process: int, needed: set[int]) -> None:
+        """Give back what one that has left leaves, but slabs that are to be unpacked yet."""
+        self.gone.remove(process)
+        self.exit_code(process)  # so that it is reaped
+        self._departs(process, needed)
+
+    def _departs(self, process: int, needed: set[int]) -> Member:
+        old = self._members.pop(process)
+        del self._by_fd[old.descriptor]
+        if old.connected:
+            self._poll.unregister(old.socket)
+        self._by_fd.pop(old.socket.fileno(), None)
+        old.socket.close()
+        os.close(old.descriptor)
+        old.shelf.keep(needed)
+        self._departed[process] = old.seat, old.shelf
+        return old
 
     # -- slabs --------------------------------------------------------------------------------
 
     def shelf(self, process: int) -> Shelf:
-        """The slabs of one process."""
-        return self._members[process].shelf
+        """The slabs of one process, which may have died since."""
+        member = self._members.get(process)
+        return member.shelf if member is not None else self._departed[process][1]
+
+    def seat_of(self, process: int) -> int:
+        """Where a process sits, or sat."""
+        member = self._members.get(process)
+        return member.seat if member is not None else self._departed[process][0]
 
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""
-        for member, page in zip(self._members, self._pages, strict=True):
+        for member in self._members.values():
             if not member.shelf.stirred:
                 continue
             for slab in member.shelf.freed():
-                page.say(slab, FREE)
-                if member.gone:
-                    member.shelf.drop(slab)
+                member.page.say(slab, FREE)
             for slab in member.shelf.spent():
-                page.say(slab, DROP)
+                member.page.say(slab, DROP)
+        for _, shelf in self._departed.values():
+            if shelf.stirred:
+                for slab in shelf.freed():
+                    shelf.drop(slab)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -282,8 +342,7 @@ class Crew:
         """End all processes, and keep what they come from: others may be added."""
         self._meet_all()
         leaving = select.poll()
-        there = [member for member in self._members if not member.gone]
-        left = {member.descriptor for member in there}
+        left = {member.descriptor for member in self._members.values()}
         for fd in left:
             leaving.register(fd, select.POLLIN)
         self._hang_up()
@@ -294,15 +353,16 @@ class Crew:
                 left.discard(fd)
         for fd in left:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
-        for member in there:
-            self._poll.unregister(member.descriptor)
+        for number, member in self._members.items():
+            if number not in self.dead + self.gone:
+                self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
-        self._members, self._pages, self._by_fd, self._silent = [], [], {}, set()
-        self._seats = []
+        self._members, self._seats, self._by_fd, self.dead, self.gone = {}, [], {}, [], []
+        self.owed.clear()
 
     def _hang_up(self) -> None:
-        for member in self._members:
+        for member in self._members.values():
             # Not only closed: processes forked since may hold copies of the socket.
             with contextlib.suppress(OSError):
                 member.socket.shutdown(socket.SHUT_RDWR)
@@ -323,7 +383,9 @@ class Crew:
         self._from_all.close()
         self._poll.close()
         self._template.close(CLOSE_S)
-        for member in self._members:
+        for _, shelf in self._departed.values():
+            shelf.close()
+        for member in self._members.values():
             member.shelf.close()
             if member.descriptor >= 0:
                 self.exit_codes[member.pid] = exit_code_of(member.descriptor)
@@ -335,11 +397,3 @@ def _close(crew: "weakref.ref[Crew]") -> None:
     alive = crew()
     if alive is not None:
         alive.close()
-
-
-def _flush(to: socket.socket, tasks: deque[Task]) -> None:
-    try:
-        while tasks and wire.send_task(to, tasks[0]):
-            tasks.popleft()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # the process died: its descriptor says so, and how

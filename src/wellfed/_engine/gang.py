@@ -109,6 +109,8 @@ class Gang:
             samples.got[place] = self._dataset[index]
         except Exception:
             samples.failed[place] = packed_failure(samples.task.home, index)
+        except BaseException as error:  # `sys.exit` ends a worker, also where it has threads
+            os._exit(_exit_code(error))
         samples.cpu_ns.append(time.thread_time_ns() - began_cpu_ns)
         samples.took_ns.append(self._clock() - began_ns)
         self._fetched.append(None)
@@ -117,3 +119,8 @@ class Gang:
             self._done.append(samples)
         if complete or (not self._looking and self._too_few()):
             os.eventfd_write(self.wake, 1)
+
+
+def _exit_code(error: BaseException) -> int:
+    code = error.code if isinstance(error, SystemExit) else 1
+    return 0 if code is None else code if isinstance(code, int) else 1

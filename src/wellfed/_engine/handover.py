@@ -82,10 +82,14 @@ class Handover:
             letter.note[SERIALISE], letter.note[SENT] = pack_ns, began_ns + pack_ns
             letter.note[SERIALISE_CPU] = time.thread_time_ns() - began_cpu_ns
             noted = written(letter)
-            # One place more than there are new slabs: the letter may need one.
-            fresh_slabs = len(self._slabs.fresh()) + 1
+            # Two places more than there are new slabs: the letter and the streams may need one.
+            fresh_slabs = len(self._slabs.fresh()) + 2
             if len(noted) > room_for_letter(len(used), fresh_slabs, len(retired), body):
                 at, used = self._in_slab(noted)
+        streams_at = (-1, 0)
+        # What is raised has no slab, and nobody would give one back.
+        if made.streams and kind == Kind.BATCH:
+            streams_at, used = self._in_slab(made.streams)
         self._lent.update(used)
         fresh = self._slabs.fresh()
         record = Record(
@@ -106,17 +110,21 @@ class Handover:
             letter_slab=at[0],
             letter_offset=at[1],
             letter_length=len(noted),
+            streams_slab=streams_at[0],
+            streams_offset=streams_at[1],
+            streams_length=len(made.streams),
             used=used,
             fresh=tuple((slab, nbytes) for slab, nbytes, _ in fresh),
             retired=retired,
             body=body,
             letter=noted if at[0] < 0 else b"",
+            streams=made.streams if streams_at[0] < 0 else b"",
         )
         wire.send_record(self._own, record, [fd for _, _, fd in fresh])
         self._slabs.told()
 
     def _in_slab(self, noted: bytes) -> tuple[tuple[int, int], tuple[int, ...]]:
-        """Put a letter into the batch's slabs: where it lies, and which slabs that makes."""
+        """Put bytes into the batch's slabs: where they lie, and which slabs that makes."""
         place = self._slabs.place(len(noted))
         self._slabs.view(place.slab)[place.offset : place.offset + len(noted)] = noted
         return (place.slab, place.offset), tuple(self._slabs.seal())

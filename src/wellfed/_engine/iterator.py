@@ -194,12 +194,13 @@ class EngineIterator(_BaseDataLoaderIter):
     @property
     def switching(self) -> bool:
         """Whether a switch waits until it changes no batch."""
-        return getattr(self._stream, "switching", False)
+        switching = getattr(self._stream, "switching", None)
+        return switching is not None and switching.pending
 
     @property
     def switch_refused(self) -> str | None:
         """Why the last switch that was under way came to nothing."""
-        return getattr(self._stream, "switch_refused", None)
+        return getattr(getattr(self._stream, "switching", None), "refused", None)
 
     # -- what the stream tells, for whoever observes ------------------------------------------
 

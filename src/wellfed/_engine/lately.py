@@ -87,4 +87,4 @@ def _making(
 def _work_ns(note: Note, threads: int) -> float:
     # Threads have the samples of several batches under way at once.
     side_by_side = threads and note[_SAMPLES] > 0
-    return note[_SAMPLES] / threads if side_by_side else note[_FETCH]
+    return float(note[_SAMPLES] / threads if side_by_side else note[_FETCH])

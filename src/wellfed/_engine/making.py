@@ -12,15 +12,15 @@ from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
 from wellfed._engine.fetching import MapFetcher, fetcher_of
 from wellfed._engine.positions import Seeds
-from wellfed._engine.randomness import Streams
+from wellfed._engine.streams import Streams
 from wellfed._engine.watch.maker import Maker as Noting
 from wellfed._engine.wire import Kind, Task
 from wellfed.job import Job
 
 __all__ = ["Made", "Maker", "Setup", "setup_of"]
 
-# The dataset is searched for changes at a trial and then at each 64th batch that is made away from
-# its home: it takes some 100 µs.
+# The dataset is searched for changes at a trial, and then at each 64th batch that is made away from
+# its home, and of those made at home: it takes some 100 µs.
 CLOSELY_EVERY = 64
 
 
@@ -38,6 +38,11 @@ class Setup:
     worker_init: Callable[[int], None] | None
     by_position: bool = False
     watched: bool = False
+
+    @property
+    def keeps_streams(self) -> bool:
+        """Whether batches may draw from the streams of a home, which then ride with them."""
+        return not self.by_position
 
 
 def setup_of(job: Job) -> Setup:
@@ -70,6 +75,8 @@ class Made(NamedTuple):
     """With RAISED, the pickled exception."""
     why: int = 0
     """What it depends on besides its indices, as bits of `away`; 0 where that was not seen."""
+    streams: bytes = b""
+    """Where it left the random streams of its home, packed; empty if it did not move them."""
 
 
 class _Drew(Exception):
@@ -95,7 +102,7 @@ class Maker:
         self._noting = noting
         self._epoch = 0
         self._exhausted = False
-        self._away = 0
+        self._away = self._at_home = 0
         self._failed = b""
         """The exception that the start ended in: what every batch comes to."""
         torch.set_num_threads(1)
@@ -110,6 +117,8 @@ class Maker:
                 self._fetcher = fetcher_of(setup, page)
             except Exception:
                 self._failed = packed_failure(home)
+            if setup.keeps_streams:
+                self._streams.moved()  # a draw of `worker_init_fn` is no batch's
         self._watched = self._infos[hosted[0]]
         """Who this process is while it makes batches away from home."""
         self._trial = away.Trial(setup.dataset, setup.collate, self._watched)
@@ -139,13 +148,25 @@ class Maker:
 
     # -- at home ------------------------------------------------------------------------------
 
+    def go_on(self, task: Task) -> None:
+        """Have the streams of a home go on from where they once stood: see `streams_task`."""
+        self._streams.go_on(task.home, task.index)
+
     def at_home(self, task: Task) -> Made:
         """Make the next batch of its home, as torch's worker would."""
+        made = self._made_at_home(task)
+        if not self._setup.keeps_streams:
+            return made
+        streams = self._streams.moved()
+        return made._replace(streams=streams) if streams else made
+
+    def _made_at_home(self, task: Task) -> Made:
         if self._failed:
             return Made(Kind.RAISED, body=self._failed)
         self._be(task.home)
         seeds = self._seeds_for(task)
-        if task.trial:
+        closely = task.trial or self._looks_closely()
+        if closely:
             self._trial.begin(closely=True)
         try:
             if task.epoch != self._epoch:
@@ -159,10 +180,17 @@ class Maker:
                 self._exhausted = True
                 return Made(Kind.EXHAUSTED)
             made = Made(Kind.RAISED, body=packed_failure(task.home, self._where(task)))
-        if not task.trial:
+        if not closely:
             return made
         found = self._trial.end(take_back=False)
         return made._replace(why=found & ~away.DREW if self._setup.by_position else found)
+
+    def _looks_closely(self) -> bool:
+        """Whether this batch shows if a home could be replaced: it could not, had it a state."""
+        if self._setup.iterable or self._setup.worker_init is not None:
+            return False
+        self._at_home += 1
+        return self._at_home % CLOSELY_EVERY == 1
 
     def _where(self, task: Task) -> Any:
         """The index of the sample that was being fetched; None if it was none in particular."""

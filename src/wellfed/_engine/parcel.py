@@ -29,7 +29,7 @@ from wellfed._engine.slabs import Slabs, aligned
 
 __all__ = ["INLINE_BYTES", "Parcel", "discard", "pack", "unpack"]
 
-INLINE_BYTES = 400
+INLINE_BYTES = 384
 """Metas up to this long need no slab: the record then still fits one atomic write to a pipe."""
 
 _HEAD = struct.Struct("=3q")  # leaves, buffers, length of the small leaves

@@ -13,18 +13,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import default_collate
-
 from wellfed._engine import away
-from wellfed._engine.arrivals import Came, Unpacker, parcel_of
+from wellfed._engine.arrivals import Came, Unpacker, parcel_of, streams_of
 from wellfed._engine.crew import Crew
-from wellfed._engine.epoch import Epoch
+from wellfed._engine.deaths import Deaths
+from wellfed._engine.epoch import Epoch, parts_of_trial
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.switching import Switching, buried
+from wellfed._engine.stream_states import StreamStates
+from wellfed._engine.switching import Switching
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
@@ -76,11 +76,15 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
-        self._switching = Switching(job, plan)
+        self.switching = Switching(job, plan)
+        """The plan, and another one that it is on the way to."""
         self.delivery = Delivery(())
         """How the last batch came."""
+        self.states = StreamStates()
+        """Where the random streams of each home stood after its batches."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
+        self._deaths = Deaths(self._fixed_because)
         self._crew = self._start(crew)
         self._calm = Calm()
         self._anew = False
@@ -123,28 +127,11 @@ class ProcessStream:
     @property
     def plan(self) -> Plan:
         """How batches are made; its `workers` are the processes that there are."""
-        return self._switching.plan
+        return self.switching.plan
 
     def switch(self, plan: Plan) -> str | None:
-        """Have the next batches made by another plan, as soon as that changes none of them.
-
-        Args:
-            plan: its workers, threads and prefetch are taken; the rest stays.
-
-        Returns:
-            Why that cannot be; None if it is under way.
-        """
-        return Processes().refuses(self._job, plan) or self._switching.ask(plan, self.why_fixed)
-
-    @property
-    def switching(self) -> bool:
-        """Whether a switch waits until it changes no batch."""
-        return self._switching.pending
-
-    @property
-    def switch_refused(self) -> str | None:
-        """Why the last switch that was under way came to nothing."""
-        return self._switching.refused
+        """Have the next batches made by another plan; why not, if that would change them."""
+        return Processes().refuses(self._job, plan) or self.switching.ask(plan, self.why_fixed)
 
     @property
     def why_fixed(self) -> str | None:
@@ -176,7 +163,8 @@ class ProcessStream:
             self._settle()
             self._in_hand.clear()
             self._owes_index = self.ended = False
-            self._switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
+            self.states.begin_epoch()
+            self.switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
             self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
             self._begin()
 
@@ -196,45 +184,36 @@ class ProcessStream:
     def _new_flow(self, mode: Mode) -> Flow:
         return Flow(
             workers=self._job.workers,
-            window=self._switching.window,
+            window=self.switching.window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
 
     def _begin(self) -> None:
-        for _ in range(self._switching.window):
+        for _ in range(self.switching.window):
             self._epoch.read()
-        self._flow.split = self._parts_of_trial()
+        self._flow.split = parts_of_trial(self._job, self.plan, self._epoch.first, len(self._crew))
         self._dispatch()
-
-    def _parts_of_trial(self) -> int:
-        first = self._epoch.first
-        can_join = self._job.collate is default_collate and self._job.batched
-        # What threads are for begins once batches may move.
-        parts = 1 if self.plan.threads else 0
-        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
-            share = -(-len(first) // max(1, min(len(self._crew), len(first))))
-            # As many as have a sample each: of five samples three workers get two, two and one.
-            parts = max(parts, -(-len(first) // max(1, share)))
-        return parts if parts > 1 or self.plan.threads else 0
 
     # -- what is sent -------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        self._switching.begin(self._flow, self._crew, self.why_fixed)
+        self.switching.begin(self._flow, self._crew, self.why_fixed)
         if self._anew and not self._flow.out:
             self._anew = False
             self._crew.dismiss()
+            self._deaths.begin_anew()
+            self.states = StreamStates()
             self._start(self._crew)
             self._flow = self._new_flow(Mode.FIXED)
             self._epoch.again(self._flow)
         self._crew.give_back()
         sends = self._flow.sends()
-        self._switching.go_on(self._flow, self._crew)
+        self.switching.go_on(self._flow, self._crew)
         for send in sends:
-            seat = send.home % len(self._crew)
             anyone = send.anywhere and self._crew.several
-            self._crew.send(self._epoch.task(send), None if anyone else seat)
+            seat = None if anyone else send.home % len(self._crew)
+            self._crew.send(self._epoch.task(send), seat)
 
     # -- what comes back ----------------------------------------------------------------------
 
@@ -255,26 +234,35 @@ class ProcessStream:
             news = self._crew.poll(within_s)
         try:
             came = self._crew.read(news)
-        except RuntimeError as error:  # a worker died, and the iterator with it
-            self._dead = str(error)
-            self.close()
+        except RuntimeError as error:  # all of them are dead
+            self._end(error)
             raise
         now_ns = time.perf_counter_ns()
         for process, record in came:
             if record.why:
                 self._stay(record)
+            if record.streams_length:
+                self._note_streams(process, record)
             if record.epoch == self._epoch.number:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
-        if self._crew.gone:
-            buried(self._crew, self._flow)
+        try:
+            self._deaths.look(self._crew, self._flow, self.states, came=bool(came))
+        except RuntimeError as error:
+            self._end(error)
+            raise
         return bool(came)
+
+    def _end(self, error: RuntimeError) -> None:
+        """Workers have died and are not replaced: the iterator ends with them."""
+        self._dead = str(error)
+        self.close()
 
     def _take(self, came: Came) -> None:
         process, record, _ = came
         if record.kind == Kind.EXHAUSTED:
-            self._flow.exhausted(process, record.number)
+            self._flow.exhausted(self._crew.seat_of(process), record.number)
             self._epoch.read()
             return
         if record.kind == Kind.REFUSED:
@@ -282,14 +270,24 @@ class ProcessStream:
         elif not self._flow.arrived(record.number, record.part, came):
             self._return([came])
 
+    def _note_streams(self, process: int, record: Record) -> None:
+        # Only a dataset that never ends in the same round for all has workers that are passed over.
+        seat = self._crew.seat_of(process)
+        home = seat if self._job.iterable else record.number % self._job.workers
+        streams = streams_of(record, self._crew.shelf(process))
+        current = record.epoch == self._epoch.number
+        self.states.arrived(home, record.number, streams, current=current)
+
     def _stay(self, record: Record) -> None:
         """Batches must be made by their homes from here on."""
         self._fixed_because = away.why(record.why)
+        self._deaths.found |= record.why
+        may_move = self._flow.mode is not Mode.FIXED
         self._flow.stay()
         # Where a trial changed the dataset of the process it ran in, or where a home needs a
         # process of its own, the workers are made anew; nothing was delivered yet.
         first = record.number == self._epoch.number == 0 and self._epoch.untouched
-        if record.why & away.CHANGED and first:
+        if record.why & away.CHANGED and first and may_move:
             self._anew = self.plan.workers != self._job.workers or record.parts > 1
 
     def _return(self, unwanted: list[Came]) -> None:
@@ -393,6 +391,7 @@ class ProcessStream:
             return False
         self._in_hand.append(taken)
         self._epoch.delivered(batch.number)
+        self.states.delivered(batch.home, batch.number)
         return True
 
     def close(self) -> None:

@@ -8,13 +8,12 @@ import pickle
 import random
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.data._utils.worker import _generate_state
 
-__all__ = ["Draws", "Streams", "drew", "restore", "states"]
+__all__ = ["Draws", "drew", "raw_memories", "restore", "states"]
 
 
 def states() -> tuple[Any, ...]:
@@ -61,7 +60,7 @@ class Draws:
     """
 
     def __init__(self) -> None:
-        self._looks = [_python_memory(), _numpy_memory(), _torch_memory]
+        self._looks = raw_memories()
         self._seen: list[bytes] = []
         self._kept: tuple[Any, ...] = ()
         self._half = False
@@ -90,16 +89,29 @@ def _half_a_pair(kept: tuple[Any, ...]) -> bool:
     return kept[0][2] is not None or bool(kept[1] and pickle.loads(kept[1])["has_gauss"])
 
 
+def raw_memories() -> tuple[Callable[[], bytes], Callable[[], bytes], Callable[[], bytes]]:
+    """Look at the memory of python's, NumPy's and torch's generators, for 2 µs together.
+
+    Of the first two that is 624 words and a position, in front of the words and behind them. Where
+    NumPy's is another kind of generator it is longer, and empty where there is no NumPy.
+    """
+    return _python_memory(), _numpy_memory(), _torch_memory
+
+
 def _python_memory() -> Callable[[], bytes]:
     # CPython keeps an index and 624 words right behind the object's header. Believed only where it
     # agrees with what Python itself says of the state.
     instance: Any = random.seed.__self__  # type: ignore[attr-defined]
     address, size = id(instance) + object.__basicsize__, 4 * 625
-    if sys.implementation.name == "cpython":
-        *words, index = random.getstate()[1]
-        if ctypes.string_at(address, size) == struct.pack("<625I", index, *words):
-            return lambda: ctypes.string_at(address, size)
-    return lambda: pickle.dumps(random.getstate())
+    cpython = sys.implementation.name == "cpython"
+    if cpython and ctypes.string_at(address, size) == _python_words():
+        return lambda: ctypes.string_at(address, size)
+    return _python_words
+
+
+def _python_words() -> bytes:
+    *words, index = random.getstate()[1]
+    return struct.pack("<625I", index, *words)
 
 
 def _numpy_memory() -> Callable[[], bytes]:
@@ -119,45 +131,3 @@ def _numpy_memory() -> Callable[[], bytes]:
 
 def _torch_memory() -> bytes:
     return torch.default_generator.get_state().numpy().tobytes()
-
-
-class Streams:
-    """The random streams of the logical workers that live in this process, one at a time.
-
-    Logical worker w draws what torch's worker w would draw: from generators seeded with
-    `base_seed + w`, in the order of its own batches.
-    """
-
-    def __init__(self, base_seed: int, workers: Iterable[int]) -> None:
-        """Seed them all; the generators are left to the first."""
-        self._base_seed = base_seed
-        self._kept: dict[int, tuple[Any, ...]] = {}
-        self.current = -1
-        """Whose turn it is."""
-        several = list(workers)
-        for worker in reversed(several):
-            _seed(base_seed, worker)
-            if len(several) > 1:
-                self._kept[worker] = states()
-        self.current = several[0]
-
-    def enter(self, worker: int) -> None:
-        """From here on `worker` draws; one that has not lived here yet has drawn nothing."""
-        if worker == self.current:
-            return
-        self._kept[self.current] = states()
-        if worker in self._kept:
-            restore(self._kept[worker])
-        else:
-            _seed(self._base_seed, worker)
-        self.current = worker
-
-
-def _seed(base_seed: int, worker: int) -> None:
-    random.seed(base_seed + worker)
-    torch.manual_seed(base_seed + worker)
-    try:
-        import numpy as np
-    except ImportError:
-        return
-    np.random.seed(_generate_state(base_seed, worker))  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ from wellfed._engine.torchs import is_its_own
 from wellfed.job import Job
 from wellfed.records import Plan
 
-__all__ = ["Switching", "buried", "merged", "read_unnoticed", "why_not"]
+__all__ = ["Switching", "merged", "read_unnoticed", "why_not"]
 
 _DRAWN_AT_ONCE = (SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
 """Torch's samplers that draw all that they ever draw when they are first asked."""
@@ -159,6 +159,7 @@ class Switching:
             self._leaving = there
         elif there > wanted:
             crew.leave(slice(wanted, there))
+        crew.house(self._job.workers)
 
     def go_on(self, flow: Flow, crew: Crew) -> None:
         """Have those leave that others stand in for by now."""
@@ -170,17 +171,9 @@ class Switching:
         leaving, self._leaving = self._leaving, 0
         if leaving:
             crew.leave(slice(leaving))
+            crew.house(self._job.workers)
 
 
 def _moves(now: Plan, asked: Plan) -> bool:
     """Whether other processes are to make the batches."""
     return (now.workers, now.threads) != (asked.workers, asked.threads)
-
-
-def buried(crew: Crew, flow: Flow) -> None:
-    """What those who are gone have left is given back, but for slabs that are not unpacked yet."""
-    needed: dict[int, set[int]] = {}
-    for process, record, _ in flow.got():
-        slabs = {record.slab, record.letter_slab, *record.used}
-        needed.setdefault(process, set()).update(slabs)
-    crew.bury(needed)

@@ -30,7 +30,7 @@ from typing import Any
 
 from wellfed._engine import worker
 from wellfed._engine.making import Setup
-from wellfed._engine.randomness import Streams
+from wellfed._engine.streams import Streams
 from wellfed._engine.wire import pair
 
 __all__ = ["Template", "serve"]
@@ -118,6 +118,8 @@ class Template:
         self._control.settimeout(FORK_S)
         try:
             message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
+            while message and not fds:  # an exit code that came too late
+                message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
         except ConnectionResetError:  # it was killed with requests unread
             message, fds = b"", []
         if not message:
@@ -130,6 +132,14 @@ class Template:
     def waiting(self) -> bool:
         """Whether `forked` need not wait, though the connection is not readable."""
         return bool(self._forked)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there may be more workers."""
+        # Its sockets are closed before its children are killed, and its end is told after that.
+        look = select.poll()
+        look.register(self._control, 0)
+        return not look.poll(0)
 
     def fileno(self) -> int:
         """The connection: readable when `forked` need not wait."""

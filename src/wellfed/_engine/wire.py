@@ -32,6 +32,7 @@ __all__ = [
     "room_for_letter",
     "send_record",
     "send_task",
+    "withdraw",
 ]
 
 # A message must fit the socket's buffer, whose default is 208 KiB; longer ones travel as memory.
@@ -66,6 +67,7 @@ class Task(NamedTuple):
     """The logical worker whose batch it is."""
     part: int
     parts: int
+    """Into how many its batch is divided; 0: nothing is made, see `stream_states`."""
     moved: bool
     """Whether it may be made by a worker that is not its home, and is refused where it then
     turns out to depend on more than its indices."""
@@ -103,6 +105,17 @@ def read_task(source: socket.socket) -> Task | None:
     if not message:
         return None
     return Task(*pickle.loads(_body(message, fds)))
+
+
+def withdraw(source: socket.socket) -> bool:
+    """Drop the next task of a socket that does not wait, unread; whether there was one."""
+    try:
+        message, fds = _receive(source)
+    except BlockingIOError:
+        return False
+    for fd in fds:
+        os.close(fd)
+    return bool(message)
 
 
 class Kind:
@@ -147,6 +160,11 @@ class Record(NamedTuple):
     letter_offset: int
     letter_length: int
     """0: there is none."""
+    streams_slab: int
+    """Where it lies where the batch left the streams of its home; -1: in the record itself."""
+    streams_offset: int
+    streams_length: int
+    """0: the streams did not move."""
     used: tuple[int, ...]
     """Slabs that it occupies."""
     fresh: tuple[tuple[int, int], ...]
@@ -156,10 +174,12 @@ class Record(NamedTuple):
     body: bytes
     letter: bytes = b""
     """What the maker noted, where it is in the record itself."""
+    streams: bytes = b""
+    """Where the streams stand, packed, where it is in the record itself."""
 
 
-_HEAD = struct.Struct("<BBHHIqiqIqqqqqiqIHHH")
-_NUMBERS = 17
+_HEAD = struct.Struct("<BBHHIqiqIqqqqqiqIiqHHHH")
+_NUMBERS = 20
 """How many fields of a record are plain numbers."""
 _FRESH = struct.Struct("<IQ")
 
@@ -170,7 +190,7 @@ def send_record(to: socket.socket, record: Record, fds: Sequence[int]) -> None:
     slabs = record.used + record.retired
     parts = [_HEAD.pack(*record[:_NUMBERS], *counts), struct.pack(f"<{len(slabs)}I", *slabs)]
     parts += [_FRESH.pack(*one) for one in record.fresh]
-    _send(to, _PLAIN, b"".join([*parts, record.letter, record.body]), fds)
+    _send(to, _PLAIN, b"".join([*parts, record.letter, record.streams, record.body]), fds)
 
 
 def room_for_letter(used: int, fresh: int, retired: int, body: bytes) -> int:
@@ -197,11 +217,11 @@ def read_record(source: socket.socket) -> tuple[Record, list[int]] | None:
     end = at + fresh * _FRESH.size
     met = tuple(_FRESH.iter_unpack(body[at:end]))
     numbers = head[:_NUMBERS]
-    slab, _, length = numbers[-3:]
-    begin = end + length if slab < 0 else end
-    record = Record._make(
-        (*numbers, slabs[:used], met, slabs[used:], body[begin:], body[end:begin])
-    )
+    letter_slab, _, length, streams_slab, _, streams_length = numbers[-6:]
+    streams_at = end + length if letter_slab < 0 else end
+    begin = streams_at + streams_length if streams_slab < 0 else streams_at
+    inside = body[begin:], body[end:streams_at], body[streams_at:begin]
+    record = Record._make((*numbers, slabs[:used], met, slabs[used:], *inside))
     return record, fds[:-1] if long else fds
 
 

@@ -23,7 +23,7 @@ import time
 import torch
 
 from wellfed._engine import wire
-from wellfed._engine.board import Page
+from wellfed._engine.board import Page, key_of
 from wellfed._engine.gang import Gang, Samples
 from wellfed._engine.handover import Handover, Took
 from wellfed._engine.making import Made, Maker, Setup
@@ -77,15 +77,17 @@ def run(
         if setup.watched:
             opened_files.hook()
         maker, handover = Maker(setup, hosted, page, noting), Handover(own, page)
-        inbox = _Inbox(own, shared, trainer)
+        inbox = _Inbox(own, shared, trainer, page)
         page.warm = True
         if threads:
             _Threaded(Gang(setup.dataset, threads), maker, handover, inbox, noting).work()
         since_ns = time.perf_counter_ns()
         while (task := inbox.next()) is not None:
-            page.number = task.number
-            since_ns = _do(task, maker, handover, noting, since_ns)
-            page.number = -1
+            if task.parts:
+                since_ns = _do(task, maker, handover, noting, since_ns)
+            else:
+                maker.go_on(task)
+            inbox.done(task)
         # One that was asked to leave has made all that it had taken, unless it is warm still.
         page.warm = False
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
@@ -133,10 +135,11 @@ def _do(task: Task, maker: Maker, handover: Handover, noting: Noting, since_ns: 
 
 
 class _Inbox:
-    """Where the next task comes from."""
+    """Where the next task comes from; the page says which are in the worker's hands."""
 
-    def __init__(self, own: socket.socket, shared: socket.socket, trainer: int) -> None:
+    def __init__(self, own: socket.socket, shared: socket.socket, trainer: int, page: Page) -> None:
         self._own, self._shared, self._trainer = own, shared, trainer
+        self._page = page
         self._own_fd = own.fileno()
         self._poll = select.epoll()
         self._poll.register(own, select.EPOLLIN)
@@ -176,15 +179,32 @@ class _Inbox:
                 return None
             if self._wake in ready:
                 return WOKEN
-            if self._own_fd in ready:
-                task = wire.read_task(self._own)
-                self.left = task == wire.LEAVE
-                return None if self.left else task
             try:
-                return wire.read_task(self._shared)
+                return self._taken(self._own if self._own_fd in ready else self._shared)
             except BlockingIOError:
-                continue  # another worker took it
+                self._page.taking = False  # another worker took it
         return None
+
+    def _taken(self, source: socket.socket) -> Task | None:
+        # In this order: should this process be killed between any two of these lines, then what
+        # the trainer finds neither in the queue nor in the hands of the living was taken here.
+        self._page.taking = True
+        task = wire.read_task(source)
+        if task == wire.LEAVE:
+            self.left, task = True, None
+        if task is not None:
+            self._page.hold(key_of(task))
+        self._page.taking = False
+        return task
+
+    def done(self, task: Task) -> None:
+        """What came of a task is on its way."""
+        self._page.let_go(key_of(task))
+
+    @property
+    def full(self) -> bool:
+        """Whether no more tasks may be taken."""
+        return self._page.full
 
 
 WOKEN = Task(-1, -1, -1, -1, -1, False, False, -1, None)
@@ -209,7 +229,7 @@ class _Threaded:
     def work(self) -> None:
         """Until there is no more."""
         while True:
-            self._inbox.share(self._gang.hungry() and not self._refusing)
+            self._inbox.share(self._gang.hungry() and not self._refusing and not self._inbox.full)
             task = self._inbox.next_or_woken()
             if task is None:
                 if self._inbox.left:
@@ -217,13 +237,18 @@ class _Threaded:
                 return
             if task is WOKEN:
                 self._finish()
-            elif task.moved and task.index and not self._refusing:
+            elif not task.parts:
+                self._drain()
+                self._maker.go_on(task)
+                self._inbox.done(task)
+            elif task.moved and task.index and not task.trial and not self._refusing:
                 if self._gang.idle:
                     self._maker.begin_away(task)
                 self._gang.start(task)
             else:
                 self._drain()
                 _do(task, self._maker, self._handover, self._noting, -1)
+                self._inbox.done(task)
 
     def _drain(self) -> None:
         """Threads and the streams of a home must not meet: wait for what is under way."""
@@ -268,6 +293,7 @@ class _Threaded:
         self._noting.describe(note, made.value)
         letter = Letter(note, self._noting.paths, self._noting.begun_ns, self._noting.lines)
         self._handover.send(samples.task, made, took, letter)
+        self._inbox.done(samples.task)
 
     def _collated(self, samples: Samples) -> Made:
         if self._refusing:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from wellfed._engine.board import DROP, FREE, SLABS, Board, Page
+from wellfed._engine.board import DROP, FREE, HANDS, SLABS, Board, Page, key_of
+from wellfed._engine.wire import Task
 
 
 @pytest.fixture
@@ -20,20 +21,62 @@ def sides() -> tuple[Page, Page]:
 def test_a_new_page_says_nothing(sides: tuple[Page, Page]) -> None:
     trainer, worker = sides
 
-    assert trainer.number == -1
+    assert trainer.held() == []
+    assert not trainer.taking
     assert trainer.place == 0
     assert [worker.heard(slab) for slab in range(SLABS)] == [0] * SLABS
 
 
 def test_the_trainer_sees_which_sample_is_under_way(sides: tuple[Page, Page]) -> None:
     trainer, worker = sides
-    worker.number, worker.place = 2**40, 17
+    worker.place = 17
 
-    assert (trainer.number, trainer.place) == (2**40, 17)
+    assert trainer.place == 17
 
-    worker.number = worker.place = -1
+    worker.place = -1
 
-    assert (trainer.number, trainer.place) == (-1, -1)
+    assert trainer.place == -1
+
+
+def test_the_trainer_sees_which_tasks_are_in_a_workers_hands(sides: tuple[Page, Page]) -> None:
+    trainer, worker = sides
+    worker.taking = True
+    worker.hold(7)
+    worker.hold(0)
+    worker.taking = False
+
+    assert sorted(trainer.held()) == [0, 7]
+    assert not trainer.taking
+
+    worker.let_go(7)
+
+    assert trainer.held() == [0]
+
+
+def test_a_worker_whose_hands_are_full_notes_no_more(sides: tuple[Page, Page]) -> None:
+    trainer, worker = sides
+    for key in range(HANDS + 1):
+        worker.hold(key)
+
+    assert worker.full
+    assert sorted(trainer.held()) == list(range(HANDS))
+
+    worker.let_go(HANDS)
+    worker.let_go(0)
+
+    assert not worker.full
+    assert sorted(trainer.held()) == list(range(1, HANDS))
+
+
+def test_a_key_tells_epochs_parts_and_batches_apart() -> None:
+    tasks = [
+        Task(epoch, number, 0, part, 3, True, False, 0, None)
+        for epoch in (0, 1, 999)
+        for number in (0, 1, 2**31)
+        for part in (0, 2)
+    ]
+
+    assert len({key_of(task) for task in tasks}) == len(tasks)
 
 
 @pytest.mark.parametrize("what", [FREE, DROP])
@@ -46,12 +89,13 @@ def test_what_is_said_of_a_slab_is_heard_once(sides: tuple[Page, Page], what: in
 
 def test_every_slab_has_a_place_of_its_own(sides: tuple[Page, Page]) -> None:
     trainer, worker = sides
-    worker.number, worker.place = 3, 4
+    worker.place = 4
+    worker.hold(3)
     for slab in range(SLABS):
         trainer.say(slab, FREE)
 
     assert [worker.heard(slab) for slab in range(SLABS)] == [FREE] * SLABS
-    assert (trainer.number, trainer.place) == (3, 4)
+    assert (trainer.held(), trainer.place) == ([3], 4)
 
 
 def test_numbers_of_slabs_may_grow_for_ever(sides: tuple[Page, Page]) -> None:

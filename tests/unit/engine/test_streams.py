@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from wellfed._engine.randomness import Streams
+from wellfed._engine.streams import Streams
 
 WORKERS = 3
 BATCHES = 4

@@ -11,7 +11,7 @@ import torch
 
 from wellfed._engine import wire
 from wellfed._engine.memory import make_memory
-from wellfed._engine.parcel import pack
+from wellfed._engine.parcel import INLINE_BYTES, pack
 from wellfed._engine.slabs import Slabs
 from wellfed._engine.wire import MOST_BYTES, Kind, Record, Task
 
@@ -33,6 +33,9 @@ RECORD = Record(
     letter_slab=-1,
     letter_offset=0,
     letter_length=0,
+    streams_slab=-1,
+    streams_offset=0,
+    streams_length=0,
     used=(7, 2**31),
     fresh=(),
     retired=(3,),
@@ -103,8 +106,13 @@ def test_a_task_arrives_as_it_was_sent(ends: Any, index: Any) -> None:
         RECORD._replace(used=tuple(range(40)), retired=tuple(range(9)), body=bytes(400)),
         RECORD._replace(letter_length=6, letter=b"letter"),
         RECORD._replace(letter_slab=2**31 - 1, letter_offset=2**33, letter_length=2**20),
+        RECORD._replace(streams_length=7, streams=b"streams", letter_length=6, letter=b"letter"),
+        RECORD._replace(streams_slab=2**31 - 1, streams_offset=2**33, streams_length=2**16 - 1),
     ],
-    ids=["a batch", "nothing in slabs", "a refusal", "many slabs", "a letter", "one in a slab"],
+    ids=[
+        *("a batch", "nothing in slabs", "a refusal", "many slabs", "a letter", "one in a slab"),
+        *("streams and a letter", "streams in a slab"),
+    ],
 )
 def test_a_record_arrives_as_it_was_sent(ends: Any, record: Record) -> None:
     wire.send_record(ends[0], record, [])
@@ -131,7 +139,7 @@ def test_a_usual_batchs_record_is_at_most_512_bytes() -> None:
     slabs.close()
     fd = make_memory(1)
 
-    small = RECORD._replace(body=parcel.inline or bytes(400), used=(1,), retired=())
+    small = RECORD._replace(body=parcel.inline or bytes(INLINE_BYTES), used=(1,), retired=())
     in_slabs = RECORD._replace(body=b"", used=(1, 2, 3), fresh=((3, 2**32),), retired=(4,))
     sizes = size_of(small, []), size_of(in_slabs, [fd])
     os.close(fd)

@@ -202,9 +202,8 @@ def test_with_consent_threads_wait_for_data() -> None:
 
 def test_batches_that_vary_are_read_further_ahead() -> None:
     seen = World().window(plan(4), busy_share=0.5, wait_s=0.3)
-    state = begun(4)
-    for _ in range(2):
-        state, decision = step(state, seen)
+    state, _ = step(begun(4), seen)
+    state, decision = step(state, seen)
 
     assert decision == Switch(
         plan=replace(plan(4), prefetch=4),

@@ -160,7 +160,7 @@ class Recorder:
 
     def newest_first(self) -> Iterator[tuple[Any, ...]]:
         """What is kept of batches, the last one first: an Entry each, as a plain tuple."""
-        return reversed(self._spans)
+        yield from reversed(self._spans)
 
     @property
     def epoch_batches(self) -> int | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fault_jobs import PATIENCE_S
+from msgspec.structs import replace
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
@@ -52,9 +53,11 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> random.Random:
         name = rng.choice(list(chosen))
         if name == "workers" and state.bounds.why_fixed:
             return state, Keep(why="workers stay")
-        plan = _live.replace(state.plan, **{name: chosen[name]})
-        kind = rng.choice([Switch, Undo])
-        return _live.replace(state, plan=plan), kind(plan=plan, why="as it likes")
+        plan = replace(state.plan, **{name: chosen[name]})
+        decision: Decision = Switch(plan=plan, why="as it likes")
+        if rng.random() < 0.5:
+            decision = Undo(plan=plan, why="as it likes")
+        return replace(state, plan=plan), decision
 
     monkeypatch.setattr(_live, "step", step)
     for name in ("WINDOW_NS", "LONG_WINDOW_NS", "AGAIN_NS"):
@@ -159,9 +162,11 @@ def test_a_controller_that_fails_leaves_the_batches_alone(
     assert epochs(wellfed.DataLoader(Plain(), **options())) == epochs(
         TorchDataLoader(Plain(), **options())
     )
-    assert [record.message for record in caplog.records] == [
+    (record,) = caplog.records
+    assert record.message.startswith(
         "The loader does not tune itself any more; its batches are not affected."
-    ]
+    )
+    assert "LookupError: no such state" in record.message
 
 
 def test_a_switch_by_hand_is_told() -> None:
@@ -183,7 +188,8 @@ def _rank(rank: int, world: int, store: str, results: Any) -> None:
     )
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
     sampler: Any = DistributedSampler(Plain(), shuffle=True, seed=5)
-    seen = {}
+    seen: dict[Any, list[Any]] = {}
+    changes = 0
     for kind in (wellfed.DataLoader, TorchDataLoader):
         loader: Any = kind(Plain(), batch_size=4, sampler=sampler, num_workers=2)
         seen[kind] = []
