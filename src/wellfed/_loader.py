@@ -32,6 +32,7 @@ from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.showing import Showing
+from wellfed._live import Live
 from wellfed._planned.applying import Applied, apply
 from wellfed._planned.proving import prove
 from wellfed._probes.cpus import usable_cpus
@@ -72,6 +73,10 @@ class DataLoader(TorchDataLoader[T]):
             "cpu": where it is made.
         snapshot_every_n_steps: with each how manyth of its batches a worker asks a dataset that has
             a `state_dict` for its state; 0: never. All else of `state_dict` costs nothing.
+        autotune: whether to adapt the plan while training: the number of worker processes, their
+            threads (with `thread_safe`), how far to read ahead. Only what changes no batch, and
+            only where it pays before the epoch ends; `report()` says what was done and why. A
+            `plan` by hand, and `num_workers=0`, are left alone.
 
     Raises:
         ValueError: as torch's DataLoader does.
@@ -81,12 +86,14 @@ class DataLoader(TorchDataLoader[T]):
     """
 
     plan: Plan | None
+    autotune: bool
     thread_safe: bool
     _recorder: Recorder | None = None
     _progress: Progress
     _tuned: Answer | None = None
     """What was measured of a plan from a file, until that was confirmed."""
     _plan_file: str = ""
+    _live: Live | None = None
     device: str | torch.device | None
 
     def __init__(
@@ -113,6 +120,7 @@ class DataLoader(TorchDataLoader[T]):
         thread_safe: bool = False,
         device: str | torch.device | None = None,
         snapshot_every_n_steps: int | None = 1,
+        autotune: bool = True,
     ) -> None:
         checked_device(device)
         if isinstance(num_workers, str):
@@ -127,6 +135,7 @@ class DataLoader(TorchDataLoader[T]):
         self.device = device
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self._progress = Progress()
+        self.autotune = autotune
         super().__init__(
             dataset,
             batch_size,
@@ -150,19 +159,25 @@ class DataLoader(TorchDataLoader[T]):
         self._recorder = shown_recorder(self, site)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
+        live = self._circle()
         try:
-            iterator = engine_iterator(self, self._seen(), self._progress)
+            iterator = self._iterator(live)
         except UsageError:
             if self._tuned is None or self.plan is None:
                 raise
             self._forget_plan()  # it was a file's word, not the caller's
-            iterator = engine_iterator(self, self._seen(), self._progress)
+            iterator = self._iterator(live)
         tuned, self._tuned = self._tuned, None
         if iterator is None:
             return stock_iterator(self, super()._get_iterator, self._progress)
+        live.began(iterator)
         if tuned is not None:
             prove(iterator, tuned, self._plan_file, self._forget_plan)
         return iterator
+
+    def _iterator(self, live: Live) -> EngineIterator | None:
+        tuning = live if self._tunes_itself() else None
+        return engine_iterator(self, self._seen(), self._progress, tuning)
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, to go on from there: see `load_state_dict`.
@@ -190,6 +205,34 @@ class DataLoader(TorchDataLoader[T]):
         """From the next iterator on `num_workers` decides again."""
         self.plan = None
 
+    def _circle(self) -> Live:
+        # A copy of a loader has none of the original's iterators.
+        live = self._live = self._live or Live(self._seen())
+        return live
+
+    def _tunes_itself(self) -> bool:
+        """A plan that was given by hand stays, and so does what the trainer does itself."""
+        # A subclass may have gone past our `__init__`.
+        asked = getattr(self, "autotune", True), getattr(self, "plan", None)
+        return asked == (True, None) and self.num_workers > 0
+
+    def switch(self, plan: Plan) -> None:
+        """Make batches by another plan from here on, also in the midst of an epoch.
+
+        No batch is lost or made twice, and none is changed: neither their order nor what their
+        samples draw. Workers that are too many make what they have begun, and end; of new ones the
+        first batches come once they have started.
+
+        Args:
+            plan: who makes the batches: its `backend`, `workers`, `prefetch` and `threads` are
+                taken. All else stays as it is until the next iterator, which begins with it.
+
+        Raises:
+            UsageError: that would change a batch, or cannot be; the message says why.
+        """
+        self._circle().switch(plan)
+        self.plan = plan
+
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.
         if self._recorder is None or self._recorder.loader() is not self:
@@ -211,7 +254,7 @@ class DataLoader(TorchDataLoader[T]):
             raise UsageError(self._why_nothing())
         from wellfed._judging import report_of
 
-        return report_of(recorder)
+        return replace(report_of(recorder), changes=self._circle().changes)
 
     def _why_nothing(self) -> str:
         stock = self.__dict__.get("_said_stock")
@@ -235,7 +278,10 @@ def shown_recorder(loader: Any, site: Site | None = None) -> Recorder:
 
 
 def engine_iterator(
-    loader: Any, recorder: Recorder | None = None, progress: Progress | None = None
+    loader: Any,
+    recorder: Recorder | None = None,
+    progress: Progress | None = None,
+    live: Live | None = None,
 ) -> EngineIterator | None:
     """An iterator of the engine over any of torch's loaders; None if torch's own must serve it.
 
@@ -243,6 +289,7 @@ def engine_iterator(
         loader: one of torch's, or ours.
         recorder: keeps what each batch took.
         progress: told how far the loader has come, and tells where to take it up.
+        live: tunes it while it trains, from the plan that was found in earlier epochs.
 
     Raises:
         UsageError: the loader has a plan or a device that cannot serve it.
@@ -263,6 +310,9 @@ def engine_iterator(
         loader.check_worker_number_rationality()
     job = read_job(loader)
     refusals = []
+    look = None if live is None else live.look
+    if live is not None and live.plan is not None and not Processes().refuses(job, live.plan):
+        asked = live.plan
     for backend in BACKENDS:
         plan = _plan_for(backend, loader, asked)
         if plan is None:
@@ -271,7 +321,7 @@ def engine_iterator(
         if refusal is None:
             copy_to = functools.partial(destination, device, loader.pin_memory)
             return EngineIterator(
-                loader, backend, plan, recorder, copy_to=copy_to, progress=progress
+                loader, backend, plan, recorder, copy_to=copy_to, progress=progress, look=look
             )
         refusals.append(refusal)
     if asked is None:

@@ -27,7 +27,7 @@ FREE, DROP = 1, 2
 HANDS = 64
 """Tasks that a worker may have in its hands at once; more than one only with threads."""
 
-_PLACE, _TAKING = 0, 1
+_PLACE, _TAKING, _WARM = 0, 1, 2
 _HANDS = _FLAGS // 8 - HANDS
 
 
@@ -94,6 +94,15 @@ class Page:
     def held(self) -> list[int]:
         """The trainer: keys of the tasks in the worker's hands."""
         return [word - 1 for word in self._words[_HANDS : _HANDS + HANDS] if word]
+
+    @property
+    def warm(self) -> bool:
+        """Whether the worker has started, and not left: it takes the next task at once."""
+        return bool(self._words[_WARM])
+
+    @warm.setter
+    def warm(self, yes: bool) -> None:
+        self._words[_WARM] = yes
 
     # -- the batch in the making --------------------------------------------------------------
 

@@ -65,6 +65,8 @@ class Crew:
         """The tasks that are out."""
         self.dead: list[int] = []
         """Processes that have died and are not replaced; all that they sent was read."""
+        self.gone: list[int] = []
+        """Those that have left as they were asked to; all that they sent was read."""
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
@@ -165,7 +167,7 @@ class Crew:
             if fd == member.descriptor:
                 # Whatever it had sent is read: the dead send nothing more.
                 self._poll.unregister(fd)
-                self.dead.append(number)
+                (self.gone if member.left else self.dead).append(number)
         for number, record in came:
             self.owed.came(number, record)
         return came
@@ -189,6 +191,40 @@ class Crew:
             member.connected = False
         return came
 
+    # -- those who leave ----------------------------------------------------------------------
+
+    @property
+    def several(self) -> bool:
+        """Whether there is, or was, more than one process: tasks for anyone are in one queue."""
+        return self._next > 1
+
+    def warm(self, first: int) -> bool:
+        """Whether all processes from this seat on have started."""
+        return all(self._members[number].page.warm for number in self._seats[first:])
+
+    def leave(self, seats: slice) -> None:
+        """Have the processes on these seats end, once they have made what they have taken.
+
+        What they were sent for themselves and is still here goes to whichever is idle: they must
+        not be homes of anything that is out.
+        """
+        for number in self._seats[seats]:
+            member = self._members[number]
+            member.leaving = True
+            for task in member.unsent:
+                self.owed.shared(task, number)
+            self._unsent.extend(member.unsent)
+            member.unsent = deque([wire.LEAVE])
+        del self._seats[seats]
+        self.flush()
+
+    def house(self, homes: int) -> None:
+        """Have each of so many logical workers live on one seat: k on seat k mod seats."""
+        for seat, number in enumerate(self._seats):
+            member = self._members[number]
+            member.seat = seat
+            member.hosted = tuple(range(seat, homes, len(self._seats))) or (seat % homes,)
+
     # -- the dead -----------------------------------------------------------------------------
 
     def pid_of(self, process: int) -> int:
@@ -206,6 +242,11 @@ class Crew:
     def replaceable(self) -> bool:
         """Whether there is a template to fork others from."""
         return self._template.alive
+
+    @property
+    def living(self) -> int:
+        """Processes that there are, those that are about to leave included."""
+        return len(self._members) - len(self.dead)
 
     def left_by(self, process: int) -> Dead:
         """What a dead one's page shows."""
@@ -234,7 +275,7 @@ class Crew:
         """The logical workers that live there."""
         return self._members[self._seats[seat]].hosted
 
-    def replace(self, process: int, needed: set[int]) -> int:
+    def replace(self, process: int, needed: set[int]) -> int | None:
         """Have another worker take the seat of one that died.
 
         Args:
@@ -242,10 +283,23 @@ class Crew:
             needed: its slabs that are to be unpacked yet.
 
         Returns:
-            The seat.
+            The seat; None if it was about to leave, and has none.
         """
-        old = self._members.pop(process)
         self.dead.remove(process)
+        old = self._departs(process, needed)
+        if old.leaving:
+            return None
+        self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
+        return old.seat
+
+    def bury(self, process: int, needed: set[int]) -> None:
+        """Give back what one that has left leaves, but slabs that are to be unpacked yet."""
+        self.gone.remove(process)
+        self.exit_code(process)  # so that it is reaped
+        self._departs(process, needed)
+
+    def _departs(self, process: int, needed: set[int]) -> Member:
+        old = self._members.pop(process)
         del self._by_fd[old.descriptor]
         if old.connected:
             self._poll.unregister(old.socket)
@@ -254,8 +308,7 @@ class Crew:
         os.close(old.descriptor)
         old.shelf.keep(needed)
         self._departed[process] = old.seat, old.shelf
-        self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
-        return old.seat
+        return old
 
     # -- slabs --------------------------------------------------------------------------------
 
@@ -301,11 +354,11 @@ class Crew:
         for fd in left:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
         for number, member in self._members.items():
-            if number not in self.dead:
+            if number not in self.dead + self.gone:
                 self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
-        self._members, self._seats, self._by_fd, self.dead = {}, [], {}, []
+        self._members, self._seats, self._by_fd, self.dead, self.gone = {}, [], {}, [], []
         self.owed.clear()
 
     def _hang_up(self) -> None:

@@ -67,6 +67,8 @@ class Deaths:
             RuntimeError: they cannot be: a dataset had a state that is lost, a batch has killed
                 two, too many have died, or there is nothing to fork others from.
         """
+        for process in list(crew.gone):
+            crew.bury(process, _needed(flow, process))
         if self._unproven:
             self._prove(flow)
         if not crew.dead:
@@ -100,9 +102,11 @@ def _replace(crew: Crew, flow: Flow, states: StreamStates) -> None:
         raise _error(crew, "The process that workers are forked from has ended, too.")
     queued = crew.recall()
     held = crew.held()
-    living = len(crew) - len(dead)
     again = crew.owed.died(
-        [crew.left_by(process) for process in dead], living=living, queued=queued, held=held
+        [crew.left_by(process) for process in dead],
+        living=crew.living,
+        queued=queued,
+        held=held,
     )
     if isinstance(again, GiveUp):
         raise _error(crew, _why_not_again(again.killers))
@@ -110,7 +114,7 @@ def _replace(crew: Crew, flow: Flow, states: StreamStates) -> None:
         said = crew.pid_of(process), _how(crew, process).replace("is killed", "was killed")
         log.warning("DataLoader worker (pid %d) %s. Another %s.", *said, _does(again.suspects))
         seat = crew.replace(process, _needed(flow, process))
-        for home in crew.hosted(seat):
+        for home in crew.hosted(seat) if seat is not None else ():
             if stood := states.last_arrived(home):
                 crew.send(streams_task(home, stood), seat)
         for task in again.own[process]:

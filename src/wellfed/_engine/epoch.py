@@ -64,6 +64,11 @@ class Epoch:
         self._position += samples_in(index)
         return number
 
+    def read_on(self) -> None:
+        """In return for a batch that is delivered: one index, or what a new window asks for."""
+        for _ in range(self.flow.reads()):
+            self.read()
+
     @property
     def first(self) -> Any:
         """The index of the first batch; None once that is delivered, or where there is none."""
@@ -120,5 +125,7 @@ def parts_of_trial(job: Job, plan: Plan, first: Any, processes: int) -> int:
     # What threads are for begins once batches may move.
     parts = 1 if plan.threads else 0
     if can_join and type(first) is list and not hasattr(job.dataset, "__getitems__"):
-        parts = max(parts, min(processes, len(first)))
+        share = -(-len(first) // max(1, min(processes, len(first))))
+        # As many as have a sample each: of four samples three workers get two, two and none.
+        parts = max(parts, -(-len(first) // max(1, share)))
     return parts if parts > 1 or plan.threads else 0

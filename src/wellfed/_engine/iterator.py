@@ -29,6 +29,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
+from wellfed.job import Job
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -50,6 +51,7 @@ class EngineIterator(_BaseDataLoaderIter):
         watched: bool = False,
         copy_to: Callable[[], Destination | None] = lambda: None,
         progress: Progress | None = None,
+        look: Callable[["EngineIterator", int], float] | None = None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -62,8 +64,12 @@ class EngineIterator(_BaseDataLoaderIter):
             copy_to: makes what batches are copied to; None: they stay where they are made. Called
                 once workers have started, since it may touch the accelerator.
             progress: told how far the loader has come, and tells where to take it up.
+            look: called now and again after a batch was delivered, with the time; it says when to
+                be called again. Only with a recorder.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
+        self._look = look
+        self._look_ns = -1.0 if look is not None and recorder is not None else float("inf")
         began_ns = self._clock()
         resumption = progress.taken_up() if progress is not None else None
         self._passage = Passage(loader, resumption)
@@ -78,8 +84,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        self.plan = plan
-        """How batches are made, once that is chosen."""
+        self._plan = plan
         self._recorder = recorder
         self._pass: Pass | None = None
         self._ended = False
@@ -143,7 +148,6 @@ class EngineIterator(_BaseDataLoaderIter):
     def _begin(self) -> None:
         self._stream = self._copied = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
-        self.plan = getattr(self._stream, "plan", self.plan)
         destination = self._copy_to()
         if destination is not None:
             self._copied = staged(self._stream, self._job, destination)
@@ -195,7 +199,10 @@ class EngineIterator(_BaseDataLoaderIter):
         self.delivered += 1
         if one is not None:
             delivery = stream.delivery if self._tells else _UNTOLD  # type: ignore[attr-defined]
-            one.take_lightly(delivery, asked_ns, self._clock())
+            got_ns = self._clock()
+            one.take_lightly(delivery, asked_ns, got_ns)
+            if got_ns >= self._look_ns and self._look is not None:
+                self._look_ns = self._look(self, got_ns)
         return data
 
     def __next__(self) -> Any:
@@ -206,6 +213,43 @@ class EngineIterator(_BaseDataLoaderIter):
         data = self._next_data()
         self._num_yielded += 1
         return data
+
+    # -- another plan -------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> Plan:
+        """How batches are made, once that is chosen."""
+        self._plan = getattr(self.__dict__.get("_stream"), "plan", self._plan)
+        return self._plan
+
+    def switch(self, plan: Plan) -> str | None:
+        """Have the next batches made by another plan, as soon as that changes none of them.
+
+        Returns:
+            Why that cannot be; None if it is under way.
+        """
+        switch: Callable[[Plan], str | None] | None = getattr(self._stream, "switch", None)
+        if not self.is_open:
+            return "The epoch has ended."
+        if plan.backend != self.backend or switch is None:
+            return f"Its batches are made by the back end {self.backend!r} until the epoch ends."
+        return switch(plan)
+
+    @property
+    def why_fixed(self) -> str | None:
+        """Why each batch is made by its own worker; None where any may make it."""
+        return getattr(self._stream, "why_fixed", None)
+
+    @property
+    def switching(self) -> bool:
+        """Whether a switch waits until it changes no batch."""
+        switching = getattr(self._stream, "switching", None)
+        return switching is not None and switching.pending
+
+    @property
+    def switch_refused(self) -> str | None:
+        """Why the last switch that was under way came to nothing."""
+        return getattr(getattr(self._stream, "switching", None), "refused", None)
 
     # -- what the stream tells, for whoever observes ------------------------------------------
 
@@ -230,6 +274,11 @@ class EngineIterator(_BaseDataLoaderIter):
         return self.__dict__.get("_stream") is not None
 
     @property
+    def job(self) -> Job:
+        """What it loads."""
+        return self._job
+
+    @property
     def by_position(self) -> bool:
         """Whether random draws depend on the position in the epoch alone."""
         return self._job.by_position
@@ -249,6 +298,8 @@ class EngineIterator(_BaseDataLoaderIter):
         if progress is not None:
             progress.leave(self)
         copied, self._copied = self.__dict__.get("_copied"), None
+        if copied is not None:
+            self._plan = self.plan
         stream, self._stream = self.__dict__.get("_stream"), None
         if copied is None:
             return

@@ -39,6 +39,13 @@ class Member:
         self.descriptor = -1
         self.board = Board()
         self.page = self.board.page
+        self.leaving = False
+        """Whether it is to end, once it has made what it has taken."""
+
+    @property
+    def left(self) -> bool:
+        """Of one that has ended: whether it left as it was asked to, with nothing in its hands."""
+        return self.leaving and not self.page.warm
 
     def has_taken(self) -> bool:
         """Wait until it is between two tasks or has noted the one that it took; whether it is."""

@@ -93,6 +93,11 @@ class Owed:
             self._came = 0
             self._deaths -= 1
 
+    def shared(self, task: Task, process: int) -> None:
+        """A task that was on its way to a process is sent to the queue of all instead."""
+        self._own.get(process, {}).pop(key_of(task), None)
+        self._shared[key_of(task)] = task
+
     def of(self, process: int) -> list[Task]:
         """What it was sent for itself and has not given back."""
         return list(self._own.get(process, {}).values())

@@ -23,9 +23,9 @@ from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.reading import ahead
 from wellfed._engine.standing import Standing
 from wellfed._engine.stream_states import StreamStates, streams_task
+from wellfed._engine.switching import Switching
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
@@ -77,8 +77,8 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
-        self.plan = plan
-        """How batches are made; its `workers` are the processes that there are."""
+        self.switching = Switching(job, plan)
+        """The plan, and another one that it is on the way to."""
         self.delivery = Delivery(())
         """How the last batch came."""
         self.standing = Standing(job)
@@ -135,6 +135,15 @@ class ProcessStream:
         return self.standing.streams
 
     @property
+    def plan(self) -> Plan:
+        """How batches are made; its `workers` are the processes that there are."""
+        return self.switching.plan
+
+    def switch(self, plan: Plan) -> str | None:
+        """Have the next batches made by another plan; why not, if that would change them."""
+        return Processes().refuses(self._job, plan) or self.switching.ask(plan, self.why_fixed)
+
+    @property
     def why_fixed(self) -> str | None:
         """Why each batch is made by its own worker; None where any worker makes any batch."""
         return self._fixed_because
@@ -164,6 +173,7 @@ class ProcessStream:
             self._settle()
             self._in_hand.clear()
             self._owes_index = self.ended = False
+            self.switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
             start = Start(epoch=self._epoch.number + 1)
             self._epoch = self._new_epoch(start, indices, self._flow.mode)
             self._begin()
@@ -186,19 +196,15 @@ class ProcessStream:
     def _new_flow(self, mode: Mode, start: Start) -> Flow:
         return Flow(
             workers=self._job.workers,
-            window=self._window,
+            window=self.switching.window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
             first=start.number,
             turn=start.turn,
         )
 
-    @property
-    def _window(self) -> int:
-        return self._job.workers * ahead(self.plan)
-
     def _begin(self) -> None:
-        for _ in range(self._window):
+        for _ in range(self.switching.window):
             self._epoch.read()
         self._flow.split = parts_of_trial(self._job, self.plan, self._epoch.first, len(self._crew))
         self._dispatch()
@@ -206,6 +212,7 @@ class ProcessStream:
     # -- what is sent -------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        self.switching.begin(self._flow, self._crew, self.why_fixed)
         if self._anew and not self._flow.out:
             self._anew = False
             self._crew.dismiss()
@@ -216,11 +223,12 @@ class ProcessStream:
             self._flow = self._new_flow(Mode.FIXED, self._job.start)
             self._epoch.again(self._flow)
         self._crew.give_back()
-        processes = len(self._crew)
-        for send in self._flow.sends():
-            process = send.home % processes
-            anyone = send.anywhere and processes > 1
-            self._crew.send(self._epoch.task(send), None if anyone else process)
+        sends = self._flow.sends()
+        self.switching.go_on(self._flow, self._crew)
+        for send in sends:
+            anyone = send.anywhere and self._crew.several
+            seat = None if anyone else send.home % len(self._crew)
+            self._crew.send(self._epoch.task(send), seat)
 
     # -- what comes back ----------------------------------------------------------------------
 
@@ -333,7 +341,7 @@ class ProcessStream:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
         self.standing.handed_over()
         with self._calm:
-            self._epoch.read()
+            self._epoch.read_on()
             self._dispatch()
 
     def _await_one(self, deadline: float | None) -> None:
@@ -354,7 +362,7 @@ class ProcessStream:
     def _read_one(self) -> None:
         """Before the batch is handed over, which is lost if the sampler raises: as in torch."""
         try:
-            self._epoch.read()
+            self._epoch.read_on()
         except Exception:
             self._in_hand.clear()
             self.standing.handed_over()

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from wellfed._engine.memory import make_memory
 
 __all__ = [
+    "LEAVE",
     "MOST_BYTES",
     "RECORD_BYTES",
     "Kind",
@@ -76,6 +77,10 @@ class Task(NamedTuple):
     """Where in the epoch its first sample stands."""
     index: Any
     """What torch's fetcher takes; for a part, its share of the indices."""
+
+
+LEAVE = Task(-1, -1, -1, -1, -1, False, False, -2, None)
+"""Stands for a task: the worker is to end, once all that it has taken is made."""
 
 
 def send_task(to: socket.socket, task: Task) -> bool:

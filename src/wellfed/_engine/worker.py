@@ -78,6 +78,7 @@ def run(
             opened_files.hook()
         maker, handover = Maker(setup, hosted, page, noting), Handover(own, page)
         inbox = _Inbox(own, shared, trainer, page)
+        page.warm = True
         if threads:
             _Threaded(Gang(setup.dataset, threads), maker, handover, inbox, noting).work()
         since_ns = time.perf_counter_ns()
@@ -87,6 +88,8 @@ def run(
             else:
                 maker.go_on(task)
             inbox.done(task)
+        # One that was asked to leave has made all that it had taken, unless it is warm still.
+        page.warm = False
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
     finally:
@@ -142,6 +145,8 @@ class _Inbox:
         self._poll.register(own, select.EPOLLIN)
         self._poll.register(trainer, select.EPOLLIN)
         self._sharing = False
+        self.left = False
+        """Whether there will be no more tasks, and those that were taken are to be made."""
         self._wake = -1
         self.share(True)
 
@@ -168,7 +173,7 @@ class _Inbox:
 
     def next_or_woken(self) -> Task | None:
         """Wait for a task, or to be woken."""
-        while True:
+        while not self.left:
             ready = {fd for fd, _ in self._poll.poll()}
             if self._trainer in ready:
                 return None
@@ -178,12 +183,15 @@ class _Inbox:
                 return self._taken(self._own if self._own_fd in ready else self._shared)
             except BlockingIOError:
                 self._page.taking = False  # another worker took it
+        return None
 
     def _taken(self, source: socket.socket) -> Task | None:
         # In this order: should this process be killed between any two of these lines, then what
         # the trainer finds neither in the queue nor in the hands of the living was taken here.
         self._page.taking = True
         task = wire.read_task(source)
+        if task == wire.LEAVE:
+            self.left, task = True, None
         if task is not None:
             self._page.hold(key_of(task))
         self._page.taking = False
@@ -224,6 +232,8 @@ class _Threaded:
             self._inbox.share(self._gang.hungry() and not self._refusing and not self._inbox.full)
             task = self._inbox.next_or_woken()
             if task is None:
+                if self._inbox.left:
+                    self._drain()
                 return
             if task is WOKEN:
                 self._finish()

@@ -3,6 +3,7 @@
 Nothing here imports torch; a saved report opens without it.
 """
 
+from wellfed.records.changes import Change
 from wellfed.records.codec import SCHEMA_VERSION, decode, encode, load, save
 from wellfed.records.facts import Fact, Gpu, Machine, Source, Workload
 from wellfed.records.looks import Look
@@ -29,6 +30,7 @@ __all__ = [
     "Answer",
     "Bound",
     "Case",
+    "Change",
     "Cost",
     "Epoch",
     "Estimate",

@@ -1,6 +1,7 @@
 """All of it in one value that can be saved, and opened without torch."""
 
 from wellfed.records._record import Record
+from wellfed.records.changes import Change
 from wellfed.records.facts import Machine, Workload
 from wellfed.records.proof import Proof
 from wellfed.records.stats import Ledger, StageStats
@@ -31,6 +32,9 @@ class Report(Record, frozen=True, kw_only=True):
     """What the confirming experiments showed; None if none were asked for."""
     tuning: Tuning | None = None
     """The settings that were tried, and the best of them; None if that was not asked for."""
+
+    changes: tuple[Change, ...] = ()
+    """What the loader did about its plan while it trained, in order; wellfed's own loader only."""
 
     def __str__(self) -> str:
         """The verdict in one line; `wellfed.render(report)` is the whole card."""

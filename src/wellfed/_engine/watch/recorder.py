@@ -182,6 +182,16 @@ class Recorder:
         maker.close()
         self._idle_makers.append(maker)
 
+    def newest_first(self) -> Iterator[tuple[Any, ...]]:
+        """What is kept of batches, the last one first: an Entry each, as a plain tuple."""
+        yield from reversed(self._spans)
+
+    @property
+    def epoch_batches(self) -> int | None:
+        """Batches of the last epoch that was seen whole; None before there was one."""
+        whole = (one.get("batches") for one in reversed(self._epochs) if one.get("complete"))
+        return next(whole, None)
+
     @property
     def entries(self) -> "deque[tuple[Any, ...]]":
         """What is kept of the last batches, an Entry each as a plain tuple. Not to be changed."""
