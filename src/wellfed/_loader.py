@@ -161,12 +161,12 @@ class DataLoader(TorchDataLoader[T]):
     def _get_iterator(self) -> _BaseDataLoaderIter:
         live = self._circle()
         try:
-            iterator = self._iterator(live)
+            iterator = self._on_engine(live)
         except UsageError:
             if self._tuned is None or self.plan is None:
                 raise
             self._forget_plan()  # it was a file's word, not the caller's
-            iterator = self._iterator(live)
+            iterator = self._on_engine(live)
         tuned, self._tuned = self._tuned, None
         if iterator is None:
             return stock_iterator(self, super()._get_iterator, self._progress)
@@ -175,7 +175,7 @@ class DataLoader(TorchDataLoader[T]):
             prove(iterator, tuned, self._plan_file, self._forget_plan)
         return iterator
 
-    def _iterator(self, live: Live) -> EngineIterator | None:
+    def _on_engine(self, live: Live) -> EngineIterator | None:
         tuning = live if self._tunes_itself() else None
         return engine_iterator(self, self._seen(), self._progress, tuning)
 
