@@ -45,7 +45,6 @@ def render_html(report: Report) -> str:
         when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
         figures=_figures(shown),
         split=_split(shown),
-        ceiling=_ceiling(shown),
         plotly=Markup(_plotly()),
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
@@ -88,15 +87,6 @@ def _split(shown: Page) -> dict[str, Any] | None:
         "waiting_share": share,
         "rate": f"{split.samples_per_s:,.0f} samples/s" if split.samples_per_s else "",
     }
-
-
-def _ceiling(shown: Page) -> str:
-    most = shown.card.ceiling
-    if most is None:
-        return ""
-    if most.value < 1.02:
-        return "No faster even if data were free."
-    return f"If data were free: {amounts.gain(most.value)} ({amounts.gain_between(most)})."
 
 
 @cache
