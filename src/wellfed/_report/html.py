@@ -39,7 +39,7 @@ def render_html(report: Report) -> str:
         report: what to show.
     """
     shown = page(report)
-    return _template("report.html.j2").render(
+    drawn = _template("report.html.j2").render(
         page=shown,
         card=shown.card,
         when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
@@ -49,6 +49,7 @@ def render_html(report: Report) -> str:
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
     )
+    return _printable(drawn)
 
 
 def render_compare_html(before: Report, after: Report, predicted: Estimate | None = None) -> str:
@@ -59,7 +60,7 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         after: the run after it.
         predicted: the gain that was predicted for the change, if one was.
     """
-    return _template("compare.html.j2").render(
+    drawn = _template("compare.html.j2").render(
         seen=contrast(before, after, predicted),
         runs=[
             (when, shown.card, _split(shown))
@@ -67,6 +68,12 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         ],
         css=Markup(_text("report.css")),
     )
+    return _printable(drawn)
+
+
+def _printable(drawn: str) -> str:
+    """The page without lone surrogates: bytes of a file name that are no UTF-8."""
+    return drawn.encode("utf-8", "backslashreplace").decode()
 
 
 def _figures(shown: Page) -> dict[str, Any]:
