@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fix docs bench gpu-test clean
+.PHONY: help demo test test-long check fix docs docs-pictures bench gpu-test clean
 
 help:  ## list what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ fix: $(READY)  ## let the tools mend what they can
 
 docs: $(READY)  ## build the documentation, warnings are errors
 	$(BIN)/mkdocs build --strict
+
+docs-pictures: $(READY)  ## take the documentation's pictures anew, from a run of the demo
+	$(BIN)/python docs/pictures/make_pictures.py
 
 bench: $(READY)  ## measure what the README claims
 	$(BIN)/python benchmarks/overhead.py

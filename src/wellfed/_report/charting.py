@@ -1,18 +1,20 @@
 """Pictures of what the run amounted to: its stages, other settings, memory."""
 
 from wellfed._report.charts import Curve, Heat, Kind, Level, Part, Point, Stack, Stacked
+from wellfed._report.proving import COSTS
+from wellfed._report.sayings import about_map, about_memory, about_supply, about_workers
 from wellfed.records import Bound, Estimate, Forecast, Measured, Report, Stage, StageStats
 from wellfed.records.amounts import change, duration, gain, gain_between, size
 
-__all__ = ["memory", "settings_map", "stages", "workers_curve"]
+__all__ = ["costs", "memory", "settings_map", "stages", "workers_curve"]
 
-# What a worker does with a batch beside fetching it, and what the trainer does to take it. That a
-# batch lay in a queue is left out: the next one is made meanwhile.
-MOVING = {
-    "serialise": "packing",
-    "receive": "unpacking",
-    "pin": "pinning",
-}
+# What is done with a batch after it was fetched, by other threads: the next one is fetched
+# meanwhile. That it lay in a queue is left out.
+MOVING: tuple[tuple[str, str, Kind], ...] = (
+    ("serialise", "packing", "moving"),
+    ("receive", "unpacking", "unpacking"),
+    ("pin", "pinning", "pinning"),
+)
 
 # Parts below this share of the longest bar cannot be seen and only crowd the legend.
 SLIVER = 0.002
@@ -29,26 +31,31 @@ def stages(report: Report) -> Stacked | None:
         _part("your step", stats.stages.get("step"), "yours"),
     ]
     who = "a worker makes a batch" if report.trace.plan.workers else "making a batch"
-    stacks = [Stack(label=who, parts=tuple(maker))] if maker else []
-    stacks.append(Stack(label="the loop takes a batch", parts=tuple(p for p in loop if p)))
+    stacks = [
+        Stack(label=who, parts=tuple(maker)),
+        Stack(label="handing it over", parts=tuple(_handing_over(stats))),
+        Stack(label="the loop takes a batch", parts=tuple(p for p in loop if p)),
+    ]
     return Stacked(
         name="stages",
         title="Where the time of one batch goes",
+        saying=about_supply(report),
         reading=_reading(report.trace.plan.workers),
         unit="s",
-        stacks=tuple(stacks),
+        stacks=tuple(stack for stack in stacks if stack.parts),
     )
 
 
 def _reading(workers: int) -> str:
     if not workers:
         return "Without workers the loop itself makes each batch, so the upper bar is in the wait."
-    return (
+    keeps = (
         f"{workers} workers make batches side by side: data keep up while the upper bar is "
         f"shorter than {workers} times the step."
         if workers > 1
         else "The worker keeps up while the upper bar is shorter than the step."
     )
+    return f"{keeps} Batches are handed over while the next ones are made."
 
 
 def _maker(stats: StageStats) -> list[Part]:
@@ -63,7 +70,7 @@ def _maker(stats: StageStats) -> list[Part]:
         ("ready, without a core", queueing, "queueing"),
         ("blocked: storage, network, locks", 1.0 - computing - queueing, "blocked"),
     ]
-    parts = [
+    return [
         Part(
             label=label,
             amount=share * seconds,
@@ -73,9 +80,12 @@ def _maker(stats: StageStats) -> list[Part]:
         for label, share, kind in shares
         if share * seconds > SLIVER * seconds
     ]
-    moving = [_part(label, stats.stages.get(name), "moving") for name, label in MOVING.items()]
-    longest = seconds + sum(part.amount for part in moving if part)
-    return parts + [part for part in moving if part and part.amount > SLIVER * longest]
+
+
+def _handing_over(stats: StageStats) -> list[Part]:
+    parts = [_part(label, stats.stages.get(name), kind) for name, label, kind in MOVING]
+    longest = stats.period_s.value
+    return [part for part in parts if part and part.amount > SLIVER * longest]
 
 
 def _part(label: str, stage: Stage | None, kind: Kind) -> Part | None:
@@ -109,20 +119,28 @@ def workers_curve(report: Report) -> Curve | None:
         high=now.high,
         text=f"num_workers={plan.workers}: {now.value:,.0f} {unit} measured",
     )
-    points = [_forecast_point(one, now, unit) for one in others]
+    points = sorted(
+        [here, *(_forecast_point(one, now, unit) for one in others)], key=lambda one: one.at
+    )
+    levels = [_level(one, _samples(report), unit) for one in report.verdict.bounds]
+    told = "" if report.verdict.abstains else about_workers(points, levels, plan.workers, unit)
+    best = report.tuning.answer("torch") if report.tuning is not None else None
+    if best is not None:
+        told = f"The best of torch's settings is {best.change}: {gain(best.gain.value)} measured."
     return Curve(
         name="workers",
         title="Speed against num_workers",
+        saying=told,
         reading=(
-            "The line is the model's forecast, the band its 90 % interval, the dot what ran. "
-            "Dashed lines are what a single resource allows: where the forecast runs into one, "
-            "more workers gain nothing."
+            "The line is the model's forecast, the band its 90 % interval, diamonds what was "
+            "measured. Dashed lines are what a single resource allows: where the forecast runs "
+            "into one, more workers gain nothing."
         ),
         across="num_workers",
         unit=unit,
-        points=tuple(sorted([*points, here], key=lambda one: one.at)),
+        points=tuple(points),
         measured=(here, *_tried(report, unit)),
-        levels=tuple(_level(one, _samples(report), unit) for one in report.verdict.bounds),
+        levels=tuple(levels),
     )
 
 
@@ -214,18 +232,23 @@ def settings_map(report: Report) -> Heat | None:
         return f"{settings}: {what}{memory}"
 
     grid = [[(workers, prefetch) for workers in columns] for prefetch in rows]
+    values = tuple(tuple(gain_at(cell) for cell in row) for row in grid)
+    told = ""
+    if plan.workers and not report.verdict.abstains:
+        told = about_map([gain_at((plan.workers, prefetch)) for prefetch in rows], plan.workers)
     return Heat(
         name="settings",
         title="num_workers × prefetch_factor",
+        saying=told,
         reading=(
             "Colour: speed against the run that was watched, as predicted. Contours: memory "
-            "beyond it. Rows of one colour mean that prefetch_factor changes nothing."
+            "beyond it, in bytes. A column of one colour: prefetch_factor changes nothing there."
         ),
         across="num_workers",
         up="prefetch_factor",
         columns=tuple(columns),
         rows=tuple(rows),
-        values=tuple(tuple(gain_at(cell) for cell in row) for row in grid),
+        values=values,
         texts=tuple(tuple(text_at(cell) for cell in row) for row in grid),
         unit="× the run",
         contours=tuple(tuple(bytes_at(cell) for cell in row) for row in grid),
@@ -238,25 +261,31 @@ def memory(report: Report) -> Stacked | None:
     """Memory by part beside the limit that would end the run."""
     peaks = {gauge.name: max(gauge.values) for gauge in report.trace.gauges if gauge.values}
     workers = "workers_pss_bytes" if "workers_pss_bytes" in peaks else "workers_rss_bytes"
-    named = {
-        "trainer_rss_bytes": "the trainer",
-        workers: "the workers" + (" (shared pages divided)" if "pss" in workers else ""),
-        "shm_used_bytes": "/dev/shm, everybody's",
+    named: dict[str, tuple[str, Kind]] = {
+        "trainer_rss_bytes": ("the trainer", "yours"),
+        workers: (
+            "the workers" + (" (shared pages divided)" if "pss" in workers else ""),
+            "memory",
+        ),
+        "shm_used_bytes": ("/dev/shm, everybody's", "queueing"),
     }
     parts = tuple(
-        Part(label=label, amount=peaks[name], kind="memory", text=f"{label}: {size(peaks[name])}")
-        for name, label in named.items()
+        Part(label=label, amount=peaks[name], kind=kind, text=f"{label}: {size(peaks[name])}")
+        for name, (label, kind) in named.items()
         if peaks.get(name)
     )
     if not parts:
         return None
+    levels = _memory_limits(report)
+    held = sum(part.amount for part in parts)
     return Stacked(
         name="memory",
         title="Memory at its peak",
+        saying=about_memory(held, levels[0].value if levels else None),
         reading="What the run held at most, part by part, against what it may use.",
         unit="B",
         stacks=(Stack(label="in use", parts=parts),),
-        levels=_memory_limits(report),
+        levels=levels,
     )
 
 
@@ -265,3 +294,52 @@ def _memory_limits(report: Report) -> tuple[Level, ...]:
     total = report.machine.memory_total_bytes.value
     label, value = ("control group's limit", limit) if limit else ("the machine's memory", total)
     return (Level(label=label, value=value, text=f"{label}: {size(value)}"),) if value else ()
+
+
+COST_KINDS: dict[str, Kind] = {
+    "storage": "blocked",
+    "compute": "computing",
+    "waiting": "queueing",
+    "hand_over": "moving",
+    "collate": "unpacking",
+    "floor": "pinning",
+    "step": "yours",
+}
+
+
+def costs(report: Report) -> Stacked | None:
+    """What a step is made of, as the experiments took it apart."""
+    proof = report.proof
+    if proof is None or proof.period_s is None or not proof.costs:
+        return None
+    parts = [(one, max(0.0, one.seconds.value)) for one in proof.costs]
+    most, most_s = max(parts, key=lambda one: one[1])
+    return Stacked(
+        name="costs",
+        title="A step, taken apart by experiments",
+        saying=f"Most of it is {_cost_words(most.name)}: {duration(most_s)} of a step.",
+        reading=(
+            "Each part is what the step got faster by when that cost was taken away, on a copy "
+            "of the loader. This is measured, not predicted."
+        ),
+        unit="s",
+        stacks=(
+            Stack(
+                label="a step",
+                parts=tuple(
+                    Part(
+                        label=_cost_words(one.name),
+                        amount=seconds,
+                        kind=COST_KINDS.get(one.name.partition("+")[0], "idle"),
+                        text=f"{_cost_words(one.name)}: {duration(seconds)}",
+                    )
+                    for one, seconds in parts
+                    if seconds > SLIVER * proof.period_s.value
+                ),
+            ),
+        ),
+    )
+
+
+def _cost_words(name: str) -> str:
+    return " and ".join(COSTS.get(part, part) for part in name.split("+"))

@@ -27,7 +27,16 @@ __all__ = [
 ]
 
 Kind: TypeAlias = Literal[
-    "computing", "queueing", "blocked", "waiting", "yours", "moving", "idle", "memory", "free"
+    "computing",
+    "queueing",
+    "blocked",
+    "waiting",
+    "yours",
+    "moving",
+    "unpacking",
+    "pinning",
+    "idle",
+    "memory",
 ]
 """What a stretch of time or memory went to; a renderer gives each kind one colour."""
 
@@ -64,6 +73,8 @@ class Picture(Record, frozen=True, kw_only=True):
     title: str
     reading: str
     """How to read it, in a sentence or two."""
+    saying: str = ""
+    """What it shows here, in one sentence; "" where that is left to the reader."""
 
 
 class Stacked(Picture, frozen=True, kw_only=True):
@@ -136,6 +147,8 @@ class Histogram(Picture, frozen=True, kw_only=True):
     edges: tuple[float, ...]
     """One more than the counts."""
     counts: tuple[int, ...]
+    slow_from: float | None = None
+    """Values from here on are stragglers; None where there are none."""
     levels: tuple[Level, ...] = ()
 
 

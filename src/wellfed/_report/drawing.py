@@ -33,9 +33,10 @@ COLORS: Mapping[Kind, str] = MappingProxyType(
         "queueing": "#b65fcf",
         "blocked": "#c9a227",
         "moving": "#d1495b",
+        "unpacking": "#8c6d4f",
+        "pinning": "#e08fa0",
         "idle": "#8a919c",
-        "memory": "#5b8fb9",
-        "free": "#8a919c",
+        "memory": "#2a9d6f",
     }
 )
 """Chosen to stay apart for readers who cannot tell red from green, on white and on black."""
@@ -54,7 +55,13 @@ def draw(chart: Chart) -> dict[str, Any]:
     figure = _figure(chart)
     figure.update_layout(
         margin={"l": 70, "r": 20, "t": 16, "b": 48},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend={
+            "orientation": "h",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "x": 0,
+            "traceorder": "normal",
+        },
         hoverlabel={"align": "left"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -87,17 +94,25 @@ def _stacked(chart: Stacked) -> go.Figure:
             )
     height = 130 + ROW_PX * len(chart.stacks) + 18 * (len(chart.stacks[0].parts) > 3)
     figure.update_layout(barmode="stack", height=height, bargap=0.3)
-    figure.update_xaxes(ticksuffix=chart.unit, tickformat="~s", rangemode="tozero")
+    longest = max(sum(part.amount for part in stack.parts) for stack in chart.stacks)
+    end = 1.08 * max(longest, *(level.value for level in chart.levels), 0.0)
+    figure.update_xaxes(ticksuffix=chart.unit, tickformat="~s", range=[0, end], nticks=7)
     figure.update_yaxes(autorange="reversed", automargin=True)
     for level in chart.levels:
         figure.add_vline(x=level.value, line={"dash": "dash", "color": LEVEL})
-        figure.add_annotation(x=level.value, y=1, yref="paper", text=level.text, showarrow=False)
+        side = "right" if level.value > end / 2 else "left"
+        figure.add_annotation(
+            x=level.value, y=1, yref="paper", text=level.text, showarrow=False, xanchor=side
+        )
     return figure
 
 
 @_figure.register
 def _curve(chart: Curve) -> go.Figure:
-    xs = [point.at for point in chart.points]
+    # Numbers of workers stand side by side, whatever lies between them: 0 to 4 matter most.
+    counts = sorted({point.at for point in (*chart.points, *chart.measured)})
+    place = {at: number for number, at in enumerate(counts)}
+    xs = [place[point.at] for point in chart.points]
     figure = go.Figure()
     figure.add_scatter(
         x=[*xs, *reversed(xs)],
@@ -120,36 +135,67 @@ def _curve(chart: Curve) -> go.Figure:
         name="predicted",
     )
     figure.add_scatter(
-        x=[point.at for point in chart.measured],
+        x=[place[point.at] for point in chart.measured],
         y=[point.value for point in chart.measured],
         mode="markers",
         marker={"size": 13, "color": COLORS["waiting"], "symbol": "diamond"},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [point.high - point.value for point in chart.measured],
+            "arrayminus": [point.value - point.low for point in chart.measured],
+            "color": COLORS["waiting"],
+        },
         hovertext=[point.text for point in chart.measured],
         hoverinfo="text",
         name="measured",
     )
-    # A limit far above everything would flatten what is to be seen: it is named in the legend.
-    top = 1.3 * max(point.high for point in chart.points)
-    for level in chart.levels:
-        if level.value <= top:
-            _across(figure, level)
-        else:
-            figure.add_scatter(
-                x=[None], y=[None], mode="lines", line={"dash": "dash", "color": LEVEL},
-                name=level.text,
-            )  # fmt: skip
-    figure.update_layout(height=360)
-    figure.update_xaxes(title=chart.across, tickvals=xs, zeroline=False)
-    figure.update_yaxes(title=chart.unit, rangemode="tozero", tickformat="~s")
+    _limits(figure, chart)
+    figure.update_layout(height=380)
+    figure.update_xaxes(
+        title=chart.across,
+        tickvals=list(range(len(counts))),
+        ticktext=[f"{at:g}" for at in counts],
+        range=[-0.4, len(counts) - 0.6],
+        zeroline=False,
+        tickangle=0,
+    )
+    figure.update_yaxes(title=chart.unit, tickformat="~s")
     return figure
+
+
+def _limits(figure: go.Figure, chart: Curve) -> None:
+    """What no number of workers can pass; the room beyond the lowest limit is shaded."""
+    # A limit far above everything would flatten what is to be seen: it is named in the legend.
+    drawn = 1.3 * max(point.high for point in (*chart.points, *chart.measured))
+    near = [level for level in chart.levels if level.value <= drawn]
+    top = 1.12 * max([drawn / 1.3, *(level.value for level in near)])
+    figure.update_yaxes(range=[0, top])
+    for level in chart.levels:
+        if level in near:
+            _across(figure, level)
+            continue
+        figure.add_scatter(
+            x=[None], y=[None], mode="lines", line={"dash": "dash", "color": LEVEL},
+            name=f"{level.label}: {_amount(level.value)}, above",
+        )  # fmt: skip
+    if near:
+        figure.add_hrect(
+            y0=min(level.value for level in near), y1=top, fillcolor=LEVEL, opacity=0.12,
+            line_width=0, layer="below",
+        )  # fmt: skip
 
 
 def _across(figure: go.Figure, level: Level) -> None:
     figure.add_hline(y=level.value, line={"dash": "dash", "color": LEVEL, "width": 1.5})
     figure.add_annotation(
-        x=1, xref="paper", y=level.value, text=level.label, showarrow=False,
-        xanchor="right", yanchor="bottom", hovertext=level.text,
+        x=1, xref="paper", y=level.value, text=f"{level.label}: {_amount(level.value)}",
+        showarrow=False, xanchor="right", yanchor="bottom", hovertext=level.text,
     )  # fmt: skip
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 @_figure.register
@@ -177,7 +223,7 @@ def _heat(chart: Heat) -> go.Figure:
             x=xs,
             y=ys,
             z=chart.contours,
-            contours={"coloring": "lines", "showlabels": True},
+            contours={"coloring": "lines", "showlabels": True, "labelformat": "~s"},
             colorscale=[[0, "#4a4f57"], [1, "#4a4f57"]],
             line={"width": 1},
             ncontours=5,
@@ -233,7 +279,7 @@ def _histogram(chart: Histogram) -> go.Figure:
         x=[(low * high) ** 0.5 for low, high in zip(lows, highs, strict=True)],
         y=chart.counts,
         width=[high - low for low, high in zip(lows, highs, strict=True)],
-        marker_color=COLORS["computing"],
+        marker_color=[_hue(chart, low) for low in lows],
         hovertemplate="%{y} batches took about %{x:.3s}s<extra></extra>",
         name="batches",
     )
@@ -244,9 +290,21 @@ def _histogram(chart: Histogram) -> go.Figure:
             name=level.text,
         )  # fmt: skip
     figure.update_layout(height=280)
-    figure.update_xaxes(type="log", title="time to make a batch", ticksuffix=chart.unit)
+    figure.update_xaxes(
+        type="log",
+        title="time to make a batch",
+        tickformat=".3~s",
+        ticksuffix=chart.unit,
+        nticks=7,
+        tickangle=0,
+    )
     figure.update_yaxes(title="batches")
     return figure
+
+
+def _hue(chart: Histogram, low: float) -> str:
+    slow = chart.slow_from is not None and low >= chart.slow_from
+    return COLORS["queueing" if slow else "computing"]
 
 
 @_figure.register
@@ -279,9 +337,10 @@ WORDS: Mapping[Kind, str] = MappingProxyType(
         "computing": "fetching, mostly computing",
         "blocked": "fetching, mostly blocked",
         "moving": "packing",
+        "unpacking": "unpacking",
+        "pinning": "pinning",
         "queueing": "without a core",
         "idle": "idle",
         "memory": "memory",
-        "free": "free",
     }
 )

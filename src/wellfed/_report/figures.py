@@ -10,8 +10,8 @@ __all__ = ["Advice", "Bar", "Card", "Change", "Contrast", "Role", "Row", "Split"
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
 """Nothing to fix, something to fix, or no verdict."""
 
-Role: TypeAlias = Literal["waiting", "yours", "rest"]
-"""Whose time it is: the loader's, the training step's, or nobody's in particular."""
+Role: TypeAlias = Literal["waiting", "copying", "yours", "rest"]
+"""Whose time it is: the loader's, the copy's, the training step's, or nobody's in particular."""
 
 
 class Split(Record, frozen=True, kw_only=True):

@@ -19,6 +19,13 @@ from wellfed._report.charts import (
     Piece,
     Series,
 )
+from wellfed._report.sayings import (
+    about_batches,
+    about_buffer,
+    about_cores,
+    about_storage,
+    about_waits,
+)
 from wellfed.records import Report, Span
 from wellfed.records.amounts import duration
 
@@ -27,10 +34,13 @@ __all__ = ["batch_times", "buffer", "cores", "lanes", "storage", "waits"]
 MOST_POINTS = 400
 """Points of a series: twice what a small screen can show apart."""
 
-LANE_BATCHES = 80
+LANE_BATCHES = 40
 """Batches on the lanes: their stretches stay wide enough to be pointed at."""
 
 BINS = 40
+
+SLOW = 2.0
+"""Times the median from which a batch is a straggler: a choice, good for marking and no more."""
 
 
 def waits(report: Report) -> Series | None:
@@ -46,6 +56,7 @@ def waits(report: Report) -> Series | None:
     return Series(
         name="waits",
         title="Waiting and your step, over time",
+        saying=about_waits(report),
         reading=(
             "A wait that is there from the beginning to the end is a shortage; single peaks are "
             "slow batches; a high beginning is the start of an epoch or a cold cache."
@@ -71,6 +82,7 @@ def buffer(report: Report) -> Series | None:
     return Series(
         name="buffer",
         title="Batches ready when the loop asked",
+        saying=about_buffer(report),
         reading=(
             "At the top the loader is ahead and nothing is to be gained; at zero the loop "
             "starves. Batches that are held back are ready, but an earlier one is missing."
@@ -97,16 +109,20 @@ def batch_times(report: Report) -> Histogram | None:
             place += 1
         counts[place] += 1
     marks = [("half are faster", 0.5), ("99 of 100 are faster", 0.99)]
+    slow_from = SLOW * _quantile(seconds, 0.5)
     return Histogram(
         name="batch_times",
         title="How long making a batch took",
+        saying=about_batches(seconds, report),
         reading=(
-            "A narrow hill: batches cost the same. A long tail to the right: a few slow batches, "
-            "which hold back those behind them because batches come in order."
+            "A narrow hill: batches cost the same. A long tail to the right: a few slow batches "
+            "(from twice the usual time on they are marked), which hold back those behind them "
+            "because batches come in order."
         ),
         unit="s",
         edges=tuple(edges),
         counts=tuple(counts),
+        slow_from=slow_from if seconds[-1] > slow_from else None,
         levels=tuple(_mark(label, _quantile(seconds, share)) for label, share in marks),
     )
 
@@ -177,6 +193,8 @@ def _piece(begin_ns: int, ns: int, kind: Kind, text: str, zero_ns: int) -> Piece
 def cores(report: Report) -> Series | None:
     """Cores kept busy, by this run and by others."""
     usable = report.machine.cpus_usable.value
+    gauges = {gauge.name: gauge for gauge in report.trace.gauges if gauge.values}
+    own, others = gauges.get("own_busy_cores"), gauges.get("neighbour_busy_cores")
     levels = (
         (Level(label="yours to use", value=usable, text=f"{usable:g} cores"),) if usable else ()
     )
@@ -184,6 +202,7 @@ def cores(report: Report) -> Series | None:
         report,
         "cores",
         "Cores at work",
+        about_cores(own, others, usable),
         "Below the line, cores are free; at it, only cheaper samples help.",
         "cores",
         {
@@ -194,15 +213,20 @@ def cores(report: Report) -> Series | None:
     )
 
 
+STORAGE_GAUGE = "disk_read_bytes_per_s"
+
+
 def storage(report: Report) -> Series | None:
     """Bytes from storage, while the page cache did not have them."""
+    read = [one for one in report.trace.gauges if one.name == STORAGE_GAUGE and one.values]
     chart = _gauges(
         report,
         "storage",
         "Read from storage",
+        about_storage(read[0]) if read else "",
         "What the page cache did not have. Falling to zero: the files are in memory by now.",
         "B/s",
-        {"disk_read_bytes_per_s": ("read", "blocked")},
+        {STORAGE_GAUGE: ("read", "blocked")},
         (),
     )
     return chart if chart and any(any(line.values) for line in chart.lines) else None
@@ -212,6 +236,7 @@ def _gauges(
     report: Report,
     name: str,
     title: str,
+    saying: str,
     reading: str,
     unit: str,
     wanted: dict[str, tuple[str, Kind]],
@@ -229,7 +254,15 @@ def _gauges(
     )
     if not lines:
         return None
-    return Series(name=name, title=title, reading=reading, unit=unit, lines=lines, levels=levels)
+    return Series(
+        name=name,
+        title=title,
+        saying=saying,
+        reading=reading,
+        unit=unit,
+        lines=lines,
+        levels=levels,
+    )
 
 
 def _line(label: str, kind: Kind, points: Sequence[tuple[int, float]], scale: float = 1.0) -> Line:

@@ -41,17 +41,17 @@ def render_html(report: Report) -> str:
         report: what to show.
     """
     shown = page(report)
-    return template("report.html.j2").render(
+    drawn = template("report.html.j2").render(
         page=shown,
         card=shown.card,
         when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(shown.created_unix_s)),
         figures=_figures(shown),
         split=_split(shown.card),
-        ceiling=_ceiling(shown.card),
         plotly=Markup(_plotly()),
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
     )
+    return _printable(drawn)
 
 
 def render_compare_html(before: Report, after: Report, predicted: Estimate | None = None) -> str:
@@ -62,7 +62,7 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         after: the run after it.
         predicted: the gain that was predicted for the change, if one was.
     """
-    return template("compare.html.j2").render(
+    drawn = template("compare.html.j2").render(
         seen=contrast(before, after, predicted),
         runs=[
             (when, shown.card, _split(shown.card))
@@ -70,6 +70,12 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         ],
         css=Markup(_text("report.css")),
     )
+    return _printable(drawn)
+
+
+def _printable(drawn: str) -> str:
+    """The page without lone surrogates: bytes of a file name that are no UTF-8."""
+    return drawn.encode("utf-8", "backslashreplace").decode()
 
 
 def card_parts(report: Report) -> dict[str, Any]:

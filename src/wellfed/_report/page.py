@@ -2,25 +2,29 @@
 
 from collections.abc import Callable
 
-from wellfed._report import charting, history
+from wellfed._report import charting, history, tables
 from wellfed._report.charts import Chart
-from wellfed._report.figures import Card, Row
+from wellfed._report.figures import Advice, Card, Row
 from wellfed._report.machine import machine_rows
+from wellfed._report.rulebook import RulePage, rule_page
+from wellfed._report.stepping import StepBar, step_bars
+from wellfed._report.tables import Table
 from wellfed._report.titles import title
-from wellfed._report.tuned import render_tuning
+from wellfed._report.tuned import IMPORTS
 from wellfed._report.view import view
-from wellfed.records import Finding, Report
+from wellfed.records import Answer, Finding, Report
 from wellfed.records._record import Record
-from wellfed.records.amounts import share
+from wellfed.records.amounts import gain, gain_between, share, size
 
 __all__ = ["FindingShown", "Page", "Section", "page"]
 
 
 class Section(Record, frozen=True, kw_only=True):
-    """Pictures that answer one question."""
+    """Pictures and tables that answer one question."""
 
     title: str
     charts: tuple[Chart, ...]
+    tables: tuple[Table, ...] = ()
 
 
 class FindingShown(Record, frozen=True, kw_only=True):
@@ -33,18 +37,26 @@ class FindingShown(Record, frozen=True, kw_only=True):
     cost: str
     evidence: tuple[str, ...]
     bound: bool
+    remedies: tuple[str, ...]
+    """What to do about it, best first."""
+    has_page: bool
+    """Whether the page holds what the documentation says of it."""
 
 
 class Page(Record, frozen=True, kw_only=True):
     """All that the report shows."""
 
     card: Card
+    steps: tuple[StepBar, ...]
+    """The step as it was and as it would be, on one scale."""
     command: str
     created_unix_s: float
     sections: tuple[Section, ...]
     findings: tuple[FindingShown, ...]
-    tuned: str
-    """What tuning found, as lines of text; "" if nothing was tuned."""
+    answers: tuple[Advice, ...]
+    """What tuning found to be the best settings, for each loader."""
+    rules: tuple[RulePage, ...]
+    """What the documentation says of what was found."""
     facts: tuple[tuple[Row, ...], ...]
     untold: tuple[str, ...]
     """What could not be read, or was not tested."""
@@ -52,29 +64,59 @@ class Page(Record, frozen=True, kw_only=True):
 
 Maker = Callable[[Report], Chart | None]
 
-SECTIONS: tuple[tuple[str, tuple[Maker, ...]], ...] = (
-    ("Where the time goes", (charting.stages, history.lanes)),
-    ("What other settings would do", (charting.workers_curve, charting.settings_map)),
-    ("How the run went", (history.waits, history.buffer, history.batch_times)),
-    ("What the machine did", (history.cores, history.storage, charting.memory)),
+TableMaker = Callable[[Report], Table | None]
+
+SECTIONS: tuple[tuple[str, tuple[Maker, ...], tuple[TableMaker, ...]], ...] = (
+    ("Where the time goes", (charting.stages, history.lanes), ()),
+    (
+        "What other settings would do",
+        (charting.workers_curve, charting.settings_map),
+        (tables.settings,),
+    ),
+    ("What the experiments showed", (charting.costs,), (tables.experiments,)),
+    ("The ranks side by side", (), (tables.ranks,)),
+    ("How the run went", (history.waits, history.buffer, history.batch_times), ()),
+    ("What the machine did", (history.cores, history.storage, charting.memory), ()),
 )
 
 
 def page(report: Report) -> Page:
     """Everything to be drawn, decided."""
+    card = view(report)
+    verdict = report.verdict
     sections = (
-        Section(title=name, charts=tuple(c for make in makers if (c := make(report)) is not None))
-        for name, makers in SECTIONS
+        Section(
+            title=name,
+            charts=tuple(chart for make in charts if (chart := make(report)) is not None),
+            tables=tuple(table for tabulate in lists if (table := tabulate(report)) is not None),
+        )
+        for name, charts, lists in SECTIONS
     )
+    codes = dict.fromkeys((card.code, *(one.code for one in verdict.findings)))
     return Page(
-        card=view(report),
+        card=card,
+        steps=step_bars(report, card.split),
         command=" ".join(report.command),
         created_unix_s=report.created_unix_s,
-        sections=tuple(section for section in sections if section.charts),
-        findings=tuple(_shown(finding, report.verdict.name) for finding in report.verdict.findings),
-        tuned=render_tuning(report, width=100),
+        sections=tuple(section for section in sections if section.charts or section.tables),
+        findings=tuple(_shown(finding, verdict.name) for finding in verdict.findings),
+        answers=tuple(_answer(one) for one in (report.tuning.answers if report.tuning else ())),
+        rules=tuple(told for code in codes if (told := rule_page(code)) is not None),
         facts=machine_rows(report.machine),
         untold=tuple(dict.fromkeys((*report.unread, *report.trace.failures))),
+    )
+
+
+def _answer(answer: Answer) -> Advice:
+    """The best settings of one loader, as something to do."""
+    measured = answer.gain.low > 1 or answer.gain.high < 1
+    won = f"{gain(answer.gain.value)} measured, {gain_between(answer.gain)}"
+    memory = f"workers' memory {size(answer.peak_bytes)}" if answer.peak_bytes is not None else ""
+    return Advice(
+        change=f"{IMPORTS[answer.loader]}\nDataLoader(..., {answer.change})",
+        gain=won if measured else f"as fast as your settings ({gain_between(answer.gain)})",
+        side_effects=(memory,) if memory else (),
+        why=answer.why,
     )
 
 
@@ -88,4 +130,6 @@ def _shown(finding: Finding, bound: str) -> FindingShown:
         cost=f"costs {share(cost)} of the time" if cost > 0 else "",
         evidence=tuple(one.text for one in finding.evidence),
         bound=finding.name == bound,
+        remedies=tuple(one.change for one in finding.remedies),
+        has_page=rule_page(finding.code) is not None,
     )

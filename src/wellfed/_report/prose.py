@@ -77,8 +77,10 @@ def basis(report: Report) -> tuple[Row, ...]:
     stats, trace = report.stats, report.trace
     rows = [Row(label="watched", text=_watched(report))]
     if stats and stats.cold_batches:
+        cold = stats.cold_batches
+        first = "the first batch" if cold == 1 else f"the first {cold} batches"
         text = (
-            f"the first {stats.cold_batches} batches came from storage, later ones from memory: "
+            f"{first} came from storage, later ones from memory: "
             "a first epoch is slower than this card says"
         )
         rows.append(Row(label="cold", text=text))

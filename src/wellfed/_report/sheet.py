@@ -67,8 +67,9 @@ _ASCII = str.maketrans(
 # Blanks at which a line may end. Not before a unit, which would part it from its number, and not
 # before a dot, which would begin the next line with a separator.
 _BREAK = re.compile(r" (?![·|]|(?:%|[kMGT]?B|ns|µs|us|ms|s|min|h)(?![\w/]*\w))")
-# A file name may hold any of these; printed, they would move the cursor or colour the terminal.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# A file name may hold any of these; printed, they would move the cursor, colour the terminal, or
+# turn the line around.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _CODE_BREAK = re.compile(r"(?<=\S) (?=\S)")
 
@@ -112,6 +113,8 @@ class Sheet:
     def plain(self, text: str) -> str:
         """The text in the characters that this page has, without control characters."""
         text = _CONTROL.sub("", text.expandtabs(4))
+        # Bytes of a file name that are no UTF-8 come as lone surrogates, which cannot be printed.
+        text = text.encode("utf-8", "backslashreplace").decode()
         if self.page.unicode:
             return text
         tied = text.translate(_ASCII).split(_TIE)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from wellfed.errors import ReportError
 from wellfed.records import Epoch, Report, Span, Trace
 
@@ -30,6 +32,10 @@ LOOP, PINNING = "your loop", "pinning thread"
 
 # Threads are told apart by number; these are ours, so that they meet no real thread's id.
 LOOP_TID, PIN_TID, MAKER_TID, SENDER_TID = 1, 2, 3, 4
+
+MOST_BATCHES = 50_000
+"""Batches drawn: some 300,000 events, which browsers still scroll through. The last ones are kept,
+and the metadata says how many were left out."""
 
 COUNTED = (
     "cpu_busy_cores",
@@ -52,7 +58,7 @@ def timeline(report: Report) -> dict[str, Any]:
     Returns:
         An object with `traceEvents`, times in microseconds after `baseTimeNanoseconds`.
     """
-    trace = report.trace
+    trace = msgspec.structs.replace(report.trace, spans=report.trace.spans[-MOST_BATCHES:])
     events = [*_names(trace), *_epochs(trace), *_batches(trace), *_counters(trace)]
     return {
         "displayTimeUnit": "ms",
@@ -63,6 +69,7 @@ def timeline(report: Report) -> dict[str, Any]:
             "verdict": report.verdict.name,
             "headline": report.verdict.headline,
             "spans_dropped": trace.spans_dropped,
+            "batches_left_out": len(report.trace.spans) - len(trace.spans),
         },
     }
 

@@ -7,7 +7,7 @@ number means that fields changed meaning; additions do not raise it (see `Record
 import gzip
 import zlib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -33,9 +33,27 @@ def encode(record: msgspec.Struct) -> bytes:
         _Envelope(
             wellfed_schema=SCHEMA_VERSION,
             kind=type(record).__name__,
-            record=msgspec.Raw(msgspec.json.encode(record)),
+            record=msgspec.Raw(_json(record)),
         )
     )
+
+
+def _json(record: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_printable(msgspec.to_builtins(record)))
+
+
+def _printable(value: Any) -> Any:
+    """The same without lone surrogates: bytes of a file name that are no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_printable(name): _printable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(one) for one in value]
+    return value
 
 
 _DIAGNOSE = "wellfed diagnose --json FILE train.py"
