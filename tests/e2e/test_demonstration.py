@@ -25,9 +25,13 @@ def test_the_demonstration_diagnoses_applies_and_compares() -> None:
     if ran.returncode == 0 and "cpu_underprovisioned" in ran.stdout:
         assert "before and after" in ran.stdout
         assert "predicted" in ran.stdout
-        (before, after) = re.findall(r"the page is in (\S+\.html);", ran.stderr)
-        assert Path(before).read_text().startswith("<!doctype html>")
-        assert Path(after).read_text().startswith("<!doctype html>")
+        pages = re.findall(r"the page is in (\S+\.html);", ran.stderr)
+        assert len(pages) == 3
+        for page in pages:
+            assert Path(page).read_text().startswith("<!doctype html>")
+        assert re.search(r"tuned for torch +\S+( %)? measured: num_workers=", ran.stdout)
+        assert re.search(r"on wellfed +\S+( %)? measured: num_workers=", ran.stdout)
+        assert ran.stdout.rstrip().endswith("tuned.html")
 
 
 def test_a_wheel_carries_the_examples_and_runs_without_the_checkout(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What the demonstration applies, and where it finds its scripts."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from wellfed._demo import as_options, examples_folder, first_remedy
-from wellfed.records import Estimate, Finding, Plan, Remedy, Report, Verdict
+from wellfed._demo import as_options, examples_folder, first_remedy, in_short
+from wellfed.records import Answer, Estimate, Finding, Plan, Remedy, Report, Tuning, Verdict
 
 GAIN = Estimate(value=1.7, low=1.6, high=1.8)
 TWO = Plan(workers=2, prefetch=2, start_method="fork")
@@ -60,6 +62,29 @@ def test_nothing_is_applied_where_no_setting_gains() -> None:
 )
 def test_a_plan_is_given_to_the_script_as_its_options(plan: Plan, options: list[str]) -> None:
     assert as_options(plan) == options
+
+
+def answer(loader: str, gain: float) -> Answer:
+    won = Estimate(value=gain, low=gain, high=gain)
+    return Answer(loader=loader, plan=TWO, seconds=GAIN, gain=won, change="num_workers=2", why="")
+
+
+def test_it_ends_with_what_all_of_it_came_to() -> None:
+    before = judged(Remedy(change="num_workers=2", plan=TWO, gain=GAIN))
+    tuning = Tuning(
+        present=Plan(), trials=(), answers=(answer("torch", 1.9), answer("wellfed", 2.4))
+    )
+    tuned = msgspec.structs.replace(before, tuning=tuning)
+    remedy = before.verdict.findings[0].remedies[0]
+
+    lines = in_short(before, before, remedy, tuned, [Path("before.html"), Path("tuned.html")])
+
+    assert [line[:18].strip() for line in lines if line] == [
+        *("diagnosed", "tuned for torch", "on wellfed", "the reports", ""),
+    ]
+    assert "1.9x measured" in lines[2]
+    assert "2.4x measured" in lines[3]
+    assert lines[-1].endswith("tuned.html")
 
 
 def test_the_scripts_are_found() -> None:

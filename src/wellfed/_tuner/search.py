@@ -7,8 +7,8 @@ The model is corrected by each measurement: where plans with as many workers cam
 it said, it is believed that much less of their neighbours.
 
 Guarantees
-- the answer was measured, and so was the present plan, at least twice and in turn with it if the
-  two are close;
+- the answer was measured at least twice, and so was the present plan, in turn with it if the two
+  are close;
 - within `TIE` of the best, the plan with the fewest workers wins, then the one with least memory;
 - at most `MOST_PLANS` different plans are tried.
 """
@@ -34,6 +34,10 @@ MOST_PLANS = 6
 
 MOST_TURNS = 4
 """Stretches of one plan; more narrow its interval by less than a tenth each."""
+
+LEAST_TURNS = 2
+"""Stretches that an answer and what it is compared with rest on: one alone may have met none of
+the slow samples of a long tail, or more than its share, and its own interval does not tell."""
 
 CERTAIN = 1.645
 """Standard errors on either side of a 90 % interval."""
@@ -165,6 +169,9 @@ def _decide(space: Space, readings: Sequence[Reading], means: Mapping[Plan, floa
         turn = min(due, key=lambda one: (one == last, turns[one], _price(space, one)))
         return Ask(plan=turn, why="in turn with its rival")
     present = space.choices[0].plan
+    again = _once_more(readings, turns, best, present)
+    if again is not None:
+        return Ask(plan=again, why="once more, on other samples")
     if best == present:
         return Stop(best=best, why="nothing that was tried is faster")
     others = [means[plan] for plan in means if plan != best]
@@ -172,6 +179,20 @@ def _decide(space: Space, readings: Sequence[Reading], means: Mapping[Plan, floa
     if lead < TIE:
         return Stop(best=best, why="what is left differs by less than two per cent")
     return Stop(best=best, why="it is faster than all others, and not by noise")
+
+
+def _once_more(
+    readings: Sequence[Reading], turns: Mapping[Plan, int], best: Plan, present: Plan
+) -> Plan | None:
+    """The answer or what it is compared with, in turn, until it rests on enough; None then."""
+    unsure = turns[best] < MOST_TURNS and error_of(readings, best) > TIE
+    due = [one for one in (best, present) if turns[one] < LEAST_TURNS]
+    if not due and not unsure:
+        return None
+    if unsure and turns[present] < MOST_TURNS:
+        due = [best, present]
+    last = readings[-1].plan
+    return min(due or [best], key=lambda one: (one == last, turns[one]))
 
 
 def _rivals(
