@@ -205,8 +205,8 @@ class Recorder:
     @property
     def whole_epoch(self) -> int | None:
         """Batches of a whole epoch; None if none was seen whole."""
-        whole = (one["batches"] for one in self._epochs if one.get("complete"))
-        return max(whole, default=None) or None
+        whole = (one.get("batches", 0) for one in tuple(self._epochs) if one.get("complete"))
+        return max(whole, default=0) or None
 
     @property
     def first_ns(self) -> int:
