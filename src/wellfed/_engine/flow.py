@@ -265,6 +265,11 @@ class Flow:
         """Numbers of the batches that this home's worker was sent and has not given back."""
         return sorted(n for n, one in self._batches.items() if one.home == home and one.out)
 
+    def awaited(self) -> tuple[int, int] | None:
+        """Number and home of the batch that is to come next; None if all have come."""
+        coming = [one for one in self._batches.values() if not one.ready]
+        return min(((one.number, one.home) for one in coming), default=None)
+
     def got(self) -> list[Any]:
         """What has arrived of batches that are not delivered."""
         return [what for one in self._batches.values() for what in one.got.values()]
