@@ -1,7 +1,7 @@
 """A page of shared memory for each worker: what it is doing, and which of its slabs are free.
 
     trainer writes   slab s is free again (one byte each)
-    worker writes    the tasks in its hands, the place in the batch that it makes
+    worker writes    the tasks in its hands, the place in the batch that it makes; its stacks
 
 Reading and writing it costs no system call and wakes nobody. One side writes each place, except
 that the worker clears a slab's byte once it has seen it.
@@ -13,9 +13,12 @@ import os
 from wellfed._engine.memory import make_memory
 from wellfed._engine.wire import Record, Task
 
-__all__ = ["DROP", "FREE", "HANDS", "Board", "Page", "key_of"]
+__all__ = ["DROP", "FREE", "HANDS", "PAGE", "Board", "Page", "key_of"]
 
 PAGE = 4096
+STACKS = 4 * PAGE
+"""Behind the page there is room for what faulthandler writes of a worker that hangs."""
+
 SLABS = 3072
 # Numbers of slabs grow for ever, and share a byte with those that are so many before them: a worker
 # has a few slabs for each batch that is in the making or kept.
@@ -27,7 +30,7 @@ FREE, DROP = 1, 2
 HANDS = 64
 """Tasks that a worker may have in its hands at once; more than one only with threads."""
 
-_PLACE, _TAKING, _WARM = 0, 1, 2
+_PLACE, _TAKING, _WARM, _LISTENING = 0, 1, 2, 3
 _HANDS = _FLAGS // 8 - HANDS
 
 
@@ -40,7 +43,7 @@ class Board:
     """The memory of a worker's page, made by the trainer."""
 
     def __init__(self) -> None:
-        self.fd = make_memory(PAGE)
+        self.fd = make_memory(PAGE + STACKS)
         self.page = Page(self.fd)
 
     def close(self) -> None:
@@ -53,9 +56,10 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         """Map it; the descriptor may be closed afterwards."""
-        whole = memoryview(mmap.mmap(fd, PAGE))
+        whole = memoryview(mmap.mmap(fd, PAGE + STACKS))
         self._words = whole[:_FLAGS].cast("q")
-        self._flags = whole[_FLAGS:]
+        self._flags = whole[_FLAGS:PAGE]
+        self._stacks = whole[PAGE:]
         self._empty = list(range(_HANDS, _HANDS + HANDS))
         self._hand_of: dict[int, int] = {}
 
@@ -114,6 +118,21 @@ class Page:
     @place.setter
     def place(self, place: int) -> None:
         self._words[_PLACE] = place
+
+    # -- a worker that hangs ------------------------------------------------------------------
+
+    @property
+    def listening(self) -> bool:
+        """Whether the worker writes its stacks when it is asked."""
+        return bool(self._words[_LISTENING])
+
+    @listening.setter
+    def listening(self, yes: bool) -> None:
+        self._words[_LISTENING] = yes
+
+    def stacks(self) -> bytes:
+        """The trainer: what was written so far, as far as there is room."""
+        return bytes(self._stacks).partition(b"\0")[0]
 
     # -- slabs --------------------------------------------------------------------------------
 

@@ -109,6 +109,11 @@ class Crew:
         return len(self._seats)
 
     @property
+    def members(self) -> list[Member]:
+        """Who sits where."""
+        return [self._members[process] for process in self._seats]
+
+    @property
     def pids(self) -> list[int]:
         """The processes; waits until all are there, unless it is at its end."""
         if not self._closed:
@@ -268,7 +273,8 @@ class Crew:
             self._meet_all()
             for member in living:
                 if member.page.taking:  # nobody knows what it has: it is not to have anything
-                    signal.pidfd_send_signal(member.descriptor, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(member.descriptor, signal.SIGKILL)
         return {key for member in living for key in member.page.held()}
 
     def hosted(self, seat: int) -> tuple[int, ...]:

@@ -9,12 +9,13 @@ the stream knows; here is what is the same for all of them.
 
 import logging
 import signal
-from typing import Any
 
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came
 from wellfed._engine.crew import Crew
+from wellfed._engine.failures import named
 from wellfed._engine.flow import Flow, Mode
+from wellfed._engine.oom import oom_kills
 from wellfed._engine.owed import GiveUp
 from wellfed._engine.stream_states import StreamStates, streams_task
 from wellfed._engine.wire import Task
@@ -22,9 +23,6 @@ from wellfed._engine.wire import Task
 __all__ = ["Deaths"]
 
 log = logging.getLogger(__name__)
-
-# So many samples of a batch are named; the rest is counted.
-MOST_NAMED = 64
 
 
 class Deaths:
@@ -41,6 +39,7 @@ class Deaths:
         self._standing = standing
         self._seen = False
         """Whether a death was seen, and what had come before it is delivered first."""
+        self._oom_kills = oom_kills()
         self._unproven = ""
         """The error of a death that was survived before the trial was over; empty if none was."""
 
@@ -77,10 +76,18 @@ class Deaths:
         if why is None:
             if flow.mode is Mode.TRYING:
                 self._unproven = _said(crew)
-            _replace(crew, flow, states)
+            _replace(crew, flow, states, self._of_hunger())
         elif self._seen or not came:
-            raise _error(crew, f"Its batches cannot be made again, because {why}.")
+            said = f"Its batches cannot be made again, because {why}."
+            raise _error(crew, f"{said}{self._of_hunger()}")
         self._seen = bool(crew.dead)
+
+    def _of_hunger(self) -> str:
+        """A sentence if workers were killed for want of memory, as far as that can be told."""
+        before, self._oom_kills = self._oom_kills, oom_kills()
+        if before < 0 or self._oom_kills <= before:
+            return ""
+        return f" The kernel has killed {self._oom_kills - before} for want of memory meanwhile."
 
     def _prove(self, flow: Flow) -> None:
         why = self._why_final
@@ -91,7 +98,7 @@ class Deaths:
             self._unproven = ""
 
 
-def _replace(crew: Crew, flow: Flow, states: StreamStates) -> None:
+def _replace(crew: Crew, flow: Flow, states: StreamStates, hunger: str) -> None:
     """Have others take the seats of the dead, and send again what was lost with them.
 
     Raises:
@@ -109,10 +116,11 @@ def _replace(crew: Crew, flow: Flow, states: StreamStates) -> None:
         held=held,
     )
     if isinstance(again, GiveUp):
-        raise _error(crew, _why_not_again(again.killers))
+        raise _error(crew, f"{_why_not_again(again.killers)}{hunger}")
     for process in dead:
-        said = crew.pid_of(process), _how(crew, process).replace("is killed", "was killed")
-        log.warning("DataLoader worker (pid %d) %s. Another %s.", *said, _does(again.suspects))
+        how = _how(crew, process).replace("is killed", "was killed")
+        said = crew.pid_of(process), how, _does(again.suspects), hunger
+        log.warning("DataLoader worker (pid %d) %s. Another %s.%s", *said)
         seat = crew.replace(process, _needed(flow, process))
         for home in crew.hosted(seat) if seat is not None else ():
             if stood := states.last_arrived(home):
@@ -163,12 +171,4 @@ def _does(suspects: tuple[Task, ...]) -> str:
 
 
 def _named(tasks: tuple[Task, ...]) -> str:
-    return " and ".join(f"batch {task.number} of {_samples(task.index)}" for task in tasks)
-
-
-def _samples(index: Any) -> str:
-    if not isinstance(index, list):
-        return f"sample {index!r}"
-    if len(index) <= MOST_NAMED:
-        return f"samples {index!r}"
-    return f"{len(index)} samples, {index[:MOST_NAMED]!r} and on"
+    return " and ".join(f"batch {task.number} of {named(task.index)}" for task in tasks)

@@ -8,7 +8,10 @@ from torch._utils import ExceptionWrapper
 
 from wellfed._engine.watch import frames
 
-__all__ = ["packed_failure", "raise_failure"]
+__all__ = ["named", "noted", "packed_failure", "raise_failure"]
+
+# So many samples of a batch are named; the rest is counted.
+MOST_NAMED = 64
 
 
 def packed_failure(home: int, index: Any = None) -> bytes:
@@ -46,3 +49,20 @@ def raise_failure(body: bytes) -> NoReturn:
             error.add_note(f"raised by the sample with index {index!r}")
         raise
     raise AssertionError("torch's ExceptionWrapper did not raise")
+
+
+def noted(error: Exception, note: str) -> None:
+    """Add a note to an error of torch's; before Python 3.11, to its text."""
+    if note and hasattr(error, "add_note"):
+        error.add_note(note)
+    elif note:
+        error.args = (f"{error}\n{note}",)
+
+
+def named(index: Any) -> str:
+    """The samples of an index, in words."""
+    if not isinstance(index, list):
+        return f"sample {index!r}"
+    if len(index) <= MOST_NAMED:
+        return f"samples {index!r}"
+    return f"{len(index)} samples, {index[:MOST_NAMED]!r} and on,"

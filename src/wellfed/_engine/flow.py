@@ -318,6 +318,11 @@ class Flow:
         """Numbers of the batches that this home's worker was sent and has not given back."""
         return sorted(n for n, one in self._batches.items() if one.home == home and one.out)
 
+    def awaited(self) -> tuple[int, int] | None:
+        """Number and home of the batch that is to come next; None if all have come."""
+        coming = [one for one in self._batches.values() if not one.ready]
+        return min(((one.number, one.home) for one in coming), default=None)
+
     # -- delivering ---------------------------------------------------------------------------
 
     def next(self) -> Deliver | Wait | End:

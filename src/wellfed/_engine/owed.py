@@ -102,6 +102,13 @@ class Owed:
         """What it was sent for itself and has not given back."""
         return list(self._own.get(process, {}).values())
 
+    def find(self, key: int) -> Task | None:
+        """The task of that key, if it is out."""
+        for queue in (self._shared, *self._own.values()):
+            if key in queue:
+                return queue[key]
+        return None
+
     def clear(self) -> None:
         """Nothing is out: all processes have gone, and others come."""
         self._shared.clear()

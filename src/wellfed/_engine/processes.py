@@ -19,6 +19,7 @@ from wellfed._engine.crew import Crew
 from wellfed._engine.deaths import Deaths
 from wellfed._engine.epoch import Epoch, parts_of_trial
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
+from wellfed._engine.hangs import Patience
 from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
 from wellfed._engine.making import setup_of
@@ -26,7 +27,7 @@ from wellfed._engine.parcel import discard
 from wellfed._engine.standing import Standing
 from wellfed._engine.stream_states import StreamStates, streams_task
 from wellfed._engine.switching import Switching
-from wellfed._engine.taking import Taken, deadline_after, left_s
+from wellfed._engine.taking import Taken, deadline_after
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job, Start
@@ -97,6 +98,7 @@ class ProcessStream:
         """A death that `__next__` has not told of yet."""
         self._held = 0
         """Batches that had come while the next one was waited for."""
+        self._patience = Patience(job.timeout_s)
         self._unpacker = Unpacker(job, self._crew)
         self.ended = False
         """Whether all batches of the epoch were delivered."""
@@ -256,6 +258,7 @@ class ProcessStream:
         for process, record in came:
             if record.why:
                 self._stay(record)
+            self._patience.took(record.fetch_ns)
             if record.streams_length:
                 self.standing.came(self._crew.seat_of(process), record, self._crew.shelf(process))
             if record.epoch == self._epoch.number:
@@ -347,10 +350,11 @@ class ProcessStream:
     def _await_one(self, deadline: float | None) -> None:
         self._refuse_the_dead()
         self._held = 0
+        self._patience.begin()
         while not self._advance():
             self._dispatch()
             self._held = self._flow.ready if self._job.watched else 0
-            self._receive(left_s(deadline, self._job.timeout_s))
+            self._receive(self._patience.within_s(deadline, self._crew, self._flow))
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:

@@ -27,6 +27,7 @@ from wellfed._engine.board import Page, key_of
 from wellfed._engine.gang import Gang, Samples
 from wellfed._engine.handover import Handover, Took
 from wellfed._engine.making import Made, Maker, Setup
+from wellfed._engine.stuck import answer_when_asked
 from wellfed._engine.watch.letters import Brief, Letter, side_by_side
 from wellfed._engine.watch.maker import Maker as Noting
 from wellfed._engine.watch.worker import opened_files
@@ -68,8 +69,9 @@ def run(
     _keep_freed_memory()
     own, shared = (socket.socket(fileno=os.dup(fd)) for fd in fds[:2])
     page = Page(fds[2])
-    for fd in fds:
+    for fd in fds[:2]:
         os.close(fd)
+    answer_when_asked(fds[2], page)
     try:
         noting = Noting(
             hosted[0], opened_files, sparing=not setup.watched, seeded=setup.by_position
