@@ -27,7 +27,9 @@ from wellfed._engine.reading import read_job, read_plan
 from wellfed._engine.stock import why_stock
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
+from wellfed._forecast import read_limits, within
 from wellfed._probes.cpus import usable_cpus
+from wellfed._sizes import read_size
 from wellfed.errors import UsageError
 from wellfed.records import Plan, Report
 from wellfed.seams import Backend
@@ -61,15 +63,21 @@ class DataLoader(TorchDataLoader[T]):
         device: where batches are wanted, such as "cuda" or "cuda:1": what `pin_memory=True` would
             pin arrives there, copied while you step, and ready for your current stream. None or
             "cpu": where it is made.
+        memory_limit: what worker processes and batches under way may take, in bytes or as "8GiB".
+            By default this process's share of what the machine and its control groups leave when
+            the iterator starts. Near it fewer batches are made ahead; batches that you keep are
+            yours.
 
     Raises:
         ValueError: as torch's DataLoader does.
-        UsageError: the plan cannot serve this loader, or there is no such device; the message
-            says why.
+        UsageError: the plan cannot serve this loader, there is no such device, or the limit is
+            no size; the message says why.
+        PlanTooLarge: when iterated: its workers do not fit, and fewer could not serve it.
     """
 
     plan: Plan | None
     thread_safe: bool
+    memory_limit: int | str | None
     _recorder: Recorder | None = None
     device: str | torch.device | None
 
@@ -96,6 +104,7 @@ class DataLoader(TorchDataLoader[T]):
         plan: Plan | None = None,
         thread_safe: bool = False,
         device: str | torch.device | None = None,
+        memory_limit: int | str | None = None,
     ) -> None:
         checked_device(device)
         if isinstance(num_workers, str):
@@ -103,6 +112,8 @@ class DataLoader(TorchDataLoader[T]):
         self.plan = plan
         self.thread_safe = thread_safe
         self.device = device
+        self.memory_limit = memory_limit
+        _limit_bytes(memory_limit)
         super().__init__(
             dataset,
             batch_size,
@@ -195,7 +206,11 @@ def engine_iterator(loader: Any, recorder: Recorder | None = None) -> EngineIter
         refusal = backend.refuses(job, plan)
         if refusal is None:
             copy_to = functools.partial(destination, device, loader.pin_memory)
-            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to)
+            say = recorder.limited if recorder is not None else _log_only
+            limits = read_limits(plan, _limit_bytes(getattr(loader, "memory_limit", None)), say)
+            if asked is None and backend.name == "processes":
+                plan = within(plan, limits)
+            return EngineIterator(loader, backend, plan, recorder, copy_to=copy_to, limits=limits)
         refusals.append(refusal)
     if asked is None:
         _refuse_device(device, " ".join(refusals))
@@ -220,6 +235,20 @@ def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:
         return asked if asked.backend == backend.name else None
     found = replace(read_plan(loader), backend=backend.name)
     return replace(found, workers=0) if backend.name == "inline" else found
+
+
+def _limit_bytes(asked: Any) -> int | None:
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        return read_size(asked, 'memory_limit="8GiB"')
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked <= 0:
+        raise UsageError(f'memory_limit={asked!r} is no size. Write bytes, or "8GiB".')
+    return asked
+
+
+def _log_only(direction: str, sentence: str) -> None:
+    log.log(logging.WARNING if direction == "less" else logging.DEBUG, "%s", sentence)
 
 
 def _auto_workers(asked: str, dataset: Any) -> AutoWorkers:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wellfed._limits import Limits
+
 __all__ = ["Job"]
 
 
@@ -53,6 +55,9 @@ class Job:
 
     watched: bool = False
     """Whether somebody observes this loader: then what each batch took is noted closely."""
+
+    limits: Limits | None = None
+    """What it may take of the machine; None where nobody keeps to any."""
 
     @property
     def batched(self) -> bool:

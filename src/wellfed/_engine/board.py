@@ -1,6 +1,7 @@
 """A page of shared memory for each worker: what it is doing, and which of its slabs are free.
 
     trainer writes   slab s is free again (one byte each)
+                     what the worker's slabs may take, and the batch that is waited for
     worker writes    the batch it is making, the place in it, the process's beginning
 
 Reading and writing it costs no system call and wakes nobody. One side writes each place, except
@@ -12,7 +13,7 @@ import os
 
 from wellfed._engine.memory import make_memory
 
-__all__ = ["DROP", "FREE", "Board", "Page"]
+__all__ = ["DROP", "FREE", "Board", "Page", "turn"]
 
 PAGE = 4096
 SLABS = 3072
@@ -24,6 +25,12 @@ FREE, DROP = 1, 2
 """What the trainer says of a slab: it may be written again; it is to be given back."""
 
 _NUMBER, _PLACE = 0, 1
+_ALLOWANCE, _CEILING, _WANTED = 8, 9, 10
+
+
+def turn(epoch: int, number: int) -> int:
+    """When a batch has its turn: earlier ones, also of earlier epochs, are less. Never 0."""
+    return (epoch << 40) + number + 1
 
 
 class Board:
@@ -64,6 +71,29 @@ class Page:
     @place.setter
     def place(self, place: int) -> None:
         self._words[_PLACE] = place
+
+    @property
+    def allowance_bytes(self) -> int:
+        """What the worker's slabs may take; 0: that was not said."""
+        return self._words[_ALLOWANCE]
+
+    @property
+    def ceiling_bytes(self) -> int:
+        """What all workers' slabs together may take."""
+        return self._words[_CEILING]
+
+    def allow(self, allowance_bytes: int, ceiling_bytes: int) -> None:
+        """The trainer: what slabs may take, this worker's and all together."""
+        self._words[_ALLOWANCE], self._words[_CEILING] = allowance_bytes, ceiling_bytes
+
+    @property
+    def wanted(self) -> int:
+        """Up to which batch all are to be made whatever they take, as `turn` has it; 0: none."""
+        return self._words[_WANTED]
+
+    @wanted.setter
+    def wanted(self, turn: int) -> None:
+        self._words[_WANTED] = turn
 
     def say(self, slab: int, what: int) -> None:
         """The trainer: this slab is FREE, or to be DROPped."""

@@ -112,6 +112,11 @@ class Crew:
             self._meet_all()
         return [member.pid for member in self._members]
 
+    @property
+    def met_pids(self) -> list[int]:
+        """The processes that are known to be there."""
+        return [member.pid for member in self._members if member.pid > 0]
+
     def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members):
             self._meet()
@@ -206,6 +211,31 @@ class Crew:
     def shelf(self, process: int) -> Shelf:
         """The slabs of one process."""
         return self._members[process].shelf
+
+    @property
+    def slabs_bytes(self) -> int:
+        """What the slabs of all processes take, with those that only batches hold still."""
+        return sum(member.shelf.bytes for member in self._members)
+
+    @property
+    def leased_bytes(self) -> int:
+        """How much of that batches hold which are with the trainer."""
+        return sum(member.shelf.leased_bytes for member in self._members)
+
+    def allow(self, slabs_bytes: int, ceiling_bytes: int) -> None:
+        """Say what slabs may take: an equal share each, and what no batch may pass."""
+        share_bytes = max(1, slabs_bytes // max(1, len(self._members)))
+        for member, page in zip(self._members, self._pages, strict=True):
+            page.allow(share_bytes, ceiling_bytes)
+            if member.shelf.bytes > share_bytes and not member.unsent:
+                # It hears of it with its next task, which may be long in coming.
+                member.unsent.append(wire.NO_TASK)
+        self.flush()
+
+    def want(self, turn: int) -> None:
+        """Say which batch is waited for, and is to be made whatever it takes; 0: none."""
+        for page in self._pages:
+            page.wanted = turn
 
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""

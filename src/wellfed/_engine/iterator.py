@@ -25,6 +25,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
+from wellfed._limits import Limits
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -45,6 +46,7 @@ class EngineIterator(_BaseDataLoaderIter):
         *,
         watched: bool = False,
         copy_to: Callable[[], Destination | None] = lambda: None,
+        limits: Limits | None = None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -56,6 +58,7 @@ class EngineIterator(_BaseDataLoaderIter):
             watched: whether somebody observes this loader.
             copy_to: makes what batches are copied to; None: they stay where they are made. Called
                 once workers have started, since it may touch the accelerator.
+            limits: what its workers and their batches may take.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
         began_ns = self._clock()
@@ -75,7 +78,9 @@ class EngineIterator(_BaseDataLoaderIter):
         self._copied: Stream | None = None
         """The same batches where they are wanted; the stream itself if there is no destination."""
         self._copy_to = copy_to
-        self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
+        self._job = replace(
+            read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
+        )
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
             # Again, because torch's iterator asks the sampler to begin twice where it has workers.

@@ -17,11 +17,13 @@ from torch.utils.data import default_collate
 
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came, Unpacker, parcel_of
+from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
+from wellfed._engine.limiting import Limiter, check_workers
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
 from wellfed._engine.reading import ahead
@@ -82,6 +84,7 @@ class ProcessStream:
         """How the last batch came."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
+        self._limiter = Limiter(job.limits, self._window)
         self._crew = self._start(crew)
         self._calm = Calm()
         self._anew = False
@@ -107,15 +110,17 @@ class ProcessStream:
             raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
-        if crew is None:
-            crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
         processes = homes if self._fixed_because else self.plan.workers
+        check_workers(self._job, processes, self._fixed_because)
+        if crew is None:
+            crew = Crew(setup_of(self._job), self._job.context)
         try:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
                 crew.add(hosted, self.plan.threads)
+            self._limiter.begin(crew)
         except BaseException:
             crew.close()
             raise
@@ -149,6 +154,7 @@ class ProcessStream:
             raise RuntimeError(self._dead)
         with self._calm:
             self._settle()
+            self._return(self._flow.dropped())
             self._in_hand.clear()
             self._owes_index = self.ended = False
             self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
@@ -159,7 +165,11 @@ class ProcessStream:
 
         What is under way is waited for, as torch does: it may yet turn out to draw.
         """
+        self._flow.most = self._window
+        self._dispatch()
         while self._flow.mode is not Mode.FIXED and self._flow.out:
+            # Nobody takes what comes: each is to be made in its turn, whatever it takes.
+            self._crew.want(turn(self._epoch.number, self._flow.first_out))
             self._receive(None)
             self._dispatch()
 
@@ -168,12 +178,14 @@ class ProcessStream:
         return Epoch(number, indices, self._flow, self._calm)
 
     def _new_flow(self, mode: Mode) -> Flow:
-        return Flow(
+        flow = Flow(
             workers=self._job.workers,
             window=self._window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
+        flow.most = self._limiter.most()
+        return flow
 
     @property
     def _window(self) -> int:
@@ -305,6 +317,7 @@ class ProcessStream:
     def handed_over(self) -> None:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
         with self._calm:
+            self._limiter.look(self._flow, self._crew, self._unpacker)
             self._epoch.read()
             self._dispatch()
 
@@ -314,7 +327,10 @@ class ProcessStream:
         while not self._advance():
             self._dispatch()
             self._held = self._flow.ready if self._job.watched else 0
-            self._receive(left_s(deadline, self._job.timeout_s))
+            left = left_s(deadline, self._job.timeout_s)
+            self._receive(self._limiter.wait_s(left, self._epoch, self._crew, self._unpacker))
+        self._limiter.came(self._crew)
+        self._limiter.look(self._flow, self._crew, self._unpacker)
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:

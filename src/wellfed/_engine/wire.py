@@ -21,6 +21,7 @@ from wellfed._engine.memory import make_memory
 
 __all__ = [
     "MOST_BYTES",
+    "NO_TASK",
     "RECORD_BYTES",
     "Kind",
     "Record",
@@ -74,6 +75,10 @@ class Task(NamedTuple):
     """Where in the epoch its first sample stands."""
     index: Any
     """What torch's fetcher takes; for a part, its share of the indices."""
+
+
+NO_TASK = Task(2**32 - 1, -1, -1, 0, 1, False, False, -1, None)
+"""Nothing to make: the worker is to give up memory that it may not have any more."""
 
 
 def send_task(to: socket.socket, task: Task) -> bool:

@@ -59,7 +59,7 @@ def view(report: Report) -> Card:
         advice=advice,
         not_worth=() if verdict.abstains else _not_worth(verdict.knobs, advice),
         also=tuple(_also(f) for f in verdict.findings if f is not bound),
-        small_print=(*basis(report), *_unread(report)),
+        small_print=(*basis(report), *_limited(report), *_unread(report)),
         wellfed_version=report.wellfed_version,
     )
 
@@ -181,6 +181,12 @@ def _untested(verdict: Verdict) -> tuple[Row, ...]:
     """Causes that the run could not have shown; each sentence is their names and why."""
     said = (text.partition(": ") for text in verdict.untested)
     return tuple(Row(label=why, text=names) for names, _, why in said)
+
+
+def _limited(report: Report) -> tuple[Row, ...]:
+    """What was changed to keep within a limit: the first and the last of it tell the story."""
+    said = dict.fromkeys((*report.trace.limited[:1], *report.trace.limited[-1:]))
+    return tuple(Row(label="limit", text=text) for text in said)
 
 
 def _unread(report: Report) -> tuple[Row, ...]:
