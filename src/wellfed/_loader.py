@@ -28,6 +28,7 @@ from wellfed._engine.stock import why_stock
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._forecast import read_limits, within
+from wellfed._live import Live
 from wellfed._probes.cpus import usable_cpus
 from wellfed._sizes import read_size
 from wellfed.errors import UsageError
@@ -79,6 +80,7 @@ class DataLoader(TorchDataLoader[T]):
     thread_safe: bool
     memory_limit: int | str | None
     _recorder: Recorder | None = None
+    _live: Live | None = None
     device: str | torch.device | None
 
     def __init__(
@@ -138,7 +140,32 @@ class DataLoader(TorchDataLoader[T]):
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
         iterator = engine_iterator(self, self._seen())
-        return super()._get_iterator() if iterator is None else iterator
+        if iterator is None:
+            return super()._get_iterator()
+        self._circle().began(iterator)
+        return iterator
+
+    def _circle(self) -> Live:
+        # A copy of a loader has none of the original's iterators.
+        live = self._live = self._live or Live()
+        return live
+
+    def switch(self, plan: Plan) -> None:
+        """Make batches by another plan from here on, also in the midst of an epoch.
+
+        No batch is lost or made twice, and none is changed: neither their order nor what their
+        samples draw. Workers that are too many make what they have begun, and end; of new ones the
+        first batches come once they have started.
+
+        Args:
+            plan: who makes the batches: its `backend`, `workers`, `prefetch` and `threads` are
+                taken. All else stays as it is until the next iterator, which begins with it.
+
+        Raises:
+            UsageError: that would change a batch, or cannot be; the message says why.
+        """
+        self._circle().switch(plan)
+        self.plan = plan
 
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.

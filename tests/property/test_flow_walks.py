@@ -24,9 +24,11 @@ class Walk:
         if self.streams:
             options["mode"] = Mode.FIXED
         self.window: int = options["window"]
+        self.widest = self.window
         self.flow = Flow(**options)
         self.flow.split = split
         self.flow.most = data.draw(st.integers(0, self.window), label="most")
+        self.sizes: bool = self.data.draw(st.booleans(), label="sizes") and not self.streams
         self.read = 0
         self.home: dict[int, int] = {}
         self.out: list[Send] = []
@@ -59,8 +61,9 @@ class Walk:
                 self.at_home[send.home].append(send.number)
         self.out += sends
         busy = {send.number for send in self.out if send.home not in self.ended}
-        assert len(busy) <= max(1, self.flow.most)
-        assert self.flow.undelivered <= self.window
+        # What was out when the window shrank comes back first.
+        assert len(busy) <= max(1, self.flow.most) or self.window < self.widest
+        assert self.flow.undelivered <= self.widest
 
     def answer(self) -> None:
         """One of the parts that are out comes back; those of one home do so in order."""
@@ -108,7 +111,15 @@ class Walk:
         parts = [(step.number, part) for part in range(len(step.parts))]
         assert list(step.parts) == parts
         self.delivered.append(step.number)
-        self.read_index()
+        if self.sizes and self.chance("another window"):
+            self.window = self.data.draw(st.integers(1, 2 * self.widest), label="window")
+            self.widest = max(self.widest, self.window)
+            self.flow.resize(self.window)
+        for _ in range(self.flow.reads()):
+            self.read_index()
+        self.flow.check()
+        if not self.flow.reads_less:
+            assert self.flow.undelivered <= self.window
         if self.out and self.chance("answered meanwhile"):
             self.answer()
 

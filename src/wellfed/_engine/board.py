@@ -24,7 +24,7 @@ _FLAGS = PAGE - SLABS
 FREE, DROP = 1, 2
 """What the trainer says of a slab: it may be written again; it is to be given back."""
 
-_NUMBER, _PLACE = 0, 1
+_NUMBER, _PLACE, _WARM = 0, 1, 2
 _ALLOWANCE, _CEILING, _WANTED = 8, 9, 10
 
 
@@ -94,6 +94,15 @@ class Page:
     @wanted.setter
     def wanted(self, turn: int) -> None:
         self._words[_WANTED] = turn
+
+    @property
+    def warm(self) -> bool:
+        """Whether the worker has started: it takes the next task at once."""
+        return bool(self._words[_WARM])
+
+    @warm.setter
+    def warm(self, yes: bool) -> None:
+        self._words[_WARM] = yes
 
     def say(self, slab: int, what: int) -> None:
         """The trainer: this slab is FREE, or to be DROPped."""

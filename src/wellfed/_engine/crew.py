@@ -44,6 +44,12 @@ class _Member:
         self.unsent: deque[Task] = deque()
         self.pid = -1
         self.descriptor = -1
+        self.leaving = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has left: there is no process."""
+        return self.pid >= 0 and self.descriptor < 0
 
 
 class Crew:
@@ -62,6 +68,12 @@ class Crew:
         self._at_exit = Finalize(None, _close, (weakref.ref(self),), exitpriority=10)
         self._members: list[_Member] = []
         self._pages: list[Page] = []
+        self._seats: list[int] = []
+        """Numbers of the processes that are sent tasks."""
+        self.gone: list[int] = []
+        """Processes that were asked to leave and have; all that they sent was read."""
+        self._allowed: tuple[int, int] | None = None
+        """What slabs may take, as `allow` was told."""
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
@@ -97,28 +109,32 @@ class Crew:
             theirs.close()
             board.close()
         self._members.append(_Member(mine))
+        self._seats.append(number)
         self._pages.append(board.page)
+        if self._allowed is not None:
+            self.allow(*self._allowed)
         self._poll.register(mine, select.EPOLLIN)
         self._by_fd[mine.fileno()] = number
         self.start_ns.append(time.perf_counter_ns() - began_ns)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._seats)
 
     @property
     def pids(self) -> list[int]:
         """The processes; waits until all are there, unless it is at its end."""
         if not self._closed:
             self._meet_all()
-        return [member.pid for member in self._members]
+        return [self._members[number].pid for number in self._seats]
 
     @property
     def met_pids(self) -> list[int]:
         """The processes that are known to be there."""
-        return [member.pid for member in self._members if member.pid > 0]
+        pids = (self._members[number].pid for number in self._seats)
+        return [pid for pid in pids if pid > 0]
 
     def _meet_all(self) -> None:
-        while any(member.descriptor < 0 for member in self._members):
+        while any(member.pid < 0 for member in self._members):
             self._meet()
 
     def _meet(self) -> None:
@@ -128,11 +144,56 @@ class Crew:
         self._by_fd[descriptor] = number
         self._poll.register(descriptor, select.EPOLLIN)
 
-    def send(self, task: Task, process: int | None) -> None:
-        """Have a task done, by this process or by whichever is idle."""
-        queue = self._unsent if process is None else self._members[process].unsent
+    def send(self, task: Task, seat: int | None) -> None:
+        """Have a task done, by the process on this seat or by whichever is idle."""
+        queue = self._unsent if seat is None else self._members[self._seats[seat]].unsent
         queue.append(task)
         self.flush()
+
+    # -- those who leave ----------------------------------------------------------------------
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a process that does not know what another was sent for itself."""
+        return len(self._members) > 1
+
+    def warm(self, first: int) -> bool:
+        """Whether all processes from this seat on have started."""
+        return all(self._pages[number].warm for number in self._seats[first:])
+
+    def leave(self, seats: slice) -> None:
+        """Have the processes on these seats end, once they have made what they have taken.
+
+        What they were sent for themselves and nobody has read goes to whichever is idle: they must
+        not be homes of anything that is out.
+        """
+        leaving = self._seats[seats]
+        del self._seats[seats]
+        for number in leaving:
+            member = self._members[number]
+            member.leaving = True
+            self._unsent.extend(member.unsent)
+            member.unsent = deque([wire.LEAVE])
+        self.flush()
+
+    def bury(self, needed: dict[int, set[int]]) -> None:
+        """Give back what those who are gone have left, but slabs that are to be unpacked yet."""
+        for number in self.gone:
+            member = self._members[number]
+            self._template.exit_code(number)  # so that it is reaped
+            while self._template.waiting:
+                self._meet()
+            self._poll.unregister(member.descriptor)
+            del self._by_fd[member.descriptor]
+            os.close(member.descriptor)
+            member.descriptor = -1
+            self._by_fd.pop(member.socket.fileno(), None)
+            if member.connected:
+                self._poll.unregister(member.socket)
+                member.connected = False
+            member.socket.close()
+            member.shelf.keep(needed.get(number, set()))
+        self.gone.clear()
 
     def flush(self) -> None:
         """Send what did not fit into a socket's buffer before."""
@@ -164,7 +225,8 @@ class Crew:
             number = self._by_fd[fd]
             member = self._members[number]
             if fd == member.descriptor:
-                dead.append(number)
+                left = member.leaving and not self._pages[number].warm
+                (self.gone if left else dead).append(number)
             came += [(number, record) for record in self._records(member)]
         if not dead and not self._silent:
             return came
@@ -223,11 +285,19 @@ class Crew:
         return sum(member.shelf.leased_bytes for member in self._members)
 
     def allow(self, slabs_bytes: int, ceiling_bytes: int) -> None:
-        """Say what slabs may take: an equal share each, and what no batch may pass."""
-        share_bytes = max(1, slabs_bytes // max(1, len(self._members)))
-        for member, page in zip(self._members, self._pages, strict=True):
-            page.allow(share_bytes, ceiling_bytes)
-            if member.shelf.bytes > share_bytes and not member.unsent:
+        """Say what slabs may take: what batches hold of each, and an equal share of the rest.
+
+        Args:
+            slabs_bytes: all slabs together.
+            ceiling_bytes: what no batch may pass.
+        """
+        self._allowed = slabs_bytes, ceiling_bytes
+        share_bytes = (slabs_bytes - self.leased_bytes) // max(1, len(self._seats))
+        for number in self._seats:
+            member = self._members[number]
+            allowance_bytes = max(1, share_bytes + member.shelf.leased_bytes)
+            self._pages[number].allow(allowance_bytes, ceiling_bytes)
+            if member.shelf.bytes > allowance_bytes and not member.unsent:
                 # It hears of it with its next task, which may be long in coming.
                 member.unsent.append(wire.NO_TASK)
         self.flush()
@@ -244,6 +314,8 @@ class Crew:
                 continue
             for slab in member.shelf.freed():
                 page.say(slab, FREE)
+                if member.gone:
+                    member.shelf.drop(slab)
             for slab in member.shelf.spent():
                 page.say(slab, DROP)
 
@@ -253,7 +325,8 @@ class Crew:
         """End all processes, and keep what they come from: others may be added."""
         self._meet_all()
         leaving = select.poll()
-        left = {member.descriptor for member in self._members}
+        there = [member for member in self._members if not member.gone]
+        left = {member.descriptor for member in there}
         for fd in left:
             leaving.register(fd, select.POLLIN)
         self._hang_up()
@@ -264,11 +337,12 @@ class Crew:
                 left.discard(fd)
         for fd in left:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
-        for member in self._members:
+        for member in there:
             self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
         self._members, self._pages, self._by_fd, self._silent = [], [], {}, set()
+        self._seats = []
 
     def _hang_up(self) -> None:
         for member in self._members:

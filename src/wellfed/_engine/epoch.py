@@ -48,6 +48,11 @@ class Epoch:
             self._asked[number] = self._position, index
             self._position += samples_in(index)
 
+    def read_on(self) -> None:
+        """In return for a batch that is delivered: one index, or what a new window asks for."""
+        for _ in range(self.flow.reads()):
+            self.read()
+
     @property
     def first(self) -> Any:
         """The index of the first batch; None once that is delivered, or where there is none."""

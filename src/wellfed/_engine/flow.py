@@ -15,7 +15,8 @@ where a batch depends on nothing but its indices, to the queue that all workers 
 
 Guarantees
 - every number is delivered once; in order, unless order was waived;
-- no more than `window` batches are out or undelivered, and no more than `most` by memory;
+- no more than `window` batches are out or undelivered, and no more than `most` by memory; a
+  window that shrinks is kept to as batches are delivered;
 - a batch that was refused is made again by its home, before any later batch of that home;
 - an exhausted worker's later batches are passed over, as in torch.
 """
@@ -77,6 +78,8 @@ class _Batch:
     """Parts sent and not back yet."""
     refused: bool = False
     got: dict[int, Any] = field(default_factory=dict)
+    at_home: bool = False
+    """Whether it was last sent to its home."""
 
     @property
     def ready(self) -> bool:
@@ -108,6 +111,9 @@ class Flow:
         self.split = 0
         """Parts of the trial batch, which is then waited for; 0: its home makes it as a whole, and
         goes on with its next ones."""
+        self._window = window
+        self._owed = 0
+        """Indices to read besides one for each delivery; below 0: so many are not to be read."""
         self._workers = workers
         self._in_order = in_order
         self._active = [True] * workers
@@ -144,6 +150,22 @@ class Flow:
         """The sampler is exhausted."""
         self._all_read = True
 
+    def resize(self, window: int) -> None:
+        """The window has another size from here on; `reads` says what that means for reading."""
+        self.most = window if self.most == self._window else min(self.most, window)
+        self._owed += window - self._window
+        self._window = window
+
+    def reads(self) -> int:
+        """How many indices to read in return for a batch that is delivered."""
+        due, self._owed = 1 + self._owed, min(0, self._owed + 1)
+        return max(0, due)
+
+    @property
+    def reads_less(self) -> bool:
+        """Whether more is read than the window has room for, because that has shrunk."""
+        return self._owed < 0
+
     @property
     def undelivered(self) -> int:
         """Batches read and not yet delivered."""
@@ -166,7 +188,9 @@ class Flow:
         while self._waiting and (room > 0 or self._busy + len(sends) == 0):
             one = self._batches[self._waiting.popleft()]
             one.parts = one.out = 1
-            trial = self.mode is Mode.TRYING and one.number == 0
+            one.at_home = not anywhere
+            # All that goes home before the first is back: a draw among them is seen, too.
+            trial = self.mode is Mode.TRYING
             sends.append(Send(one.number, one.home, anywhere=anywhere, trial=trial))
             room -= 1
         return sends
@@ -186,6 +210,16 @@ class Flow:
     def out(self) -> int:
         """Parts sent and not back yet."""
         return sum(one.out for one in self._batches.values())
+
+    @property
+    def rootless(self) -> bool:
+        """Whether no home's streams have moved, nor may: any process can be any home's."""
+        homely = any(one.out and one.at_home for one in self._batches.values())
+        return self.mode is Mode.FREE and not homely
+
+    def got(self) -> list[Any]:
+        """What has arrived of batches that are not delivered."""
+        return [what for one in self._batches.values() for what in one.got.values()]
 
     @property
     def ready(self) -> int:
@@ -308,5 +342,7 @@ class Flow:
             assert 0 <= one.out <= one.parts
             assert not one.refused or one.out, "a refused batch has nothing to wait for"
             assert one.refused or one.out + len(one.got) in (0, one.parts), "a part is lost"
+        # Each delivery is followed by its reads: then this is the window, or still above it.
+        assert self._owed <= 0 or self.undelivered <= self._window, "too much was read"
         if self.mode is Mode.FREE:
             assert all(one.parts == 1 or one.ready for one in self._batches.values())

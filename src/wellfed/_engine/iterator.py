@@ -68,8 +68,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._prefetch_factor = loader.prefetch_factor
         self._in_order = loader.in_order
         self._stream: Stream | None = None
-        self.plan = plan
-        """How batches are made, once that is chosen."""
+        self._plan = plan
         self._recorder = recorder
         self._pass: Pass | None = None
         self._ended = False
@@ -105,7 +104,6 @@ class EngineIterator(_BaseDataLoaderIter):
     def _begin(self) -> None:
         self._stream = self._copied = self._open(self._indices())
         self.backend = getattr(self._stream, "backend", self.backend)
-        self.plan = getattr(self._stream, "plan", self.plan)
         destination = self._copy_to()
         if destination is not None:
             self._copied = staged(self._stream, self._job, destination)
@@ -163,6 +161,27 @@ class EngineIterator(_BaseDataLoaderIter):
         self._num_yielded += 1
         return data
 
+    # -- another plan -------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> Plan:
+        """How batches are made, once that is chosen."""
+        self._plan = getattr(self.__dict__.get("_stream"), "plan", self._plan)
+        return self._plan
+
+    def switch(self, plan: Plan) -> str | None:
+        """Have the next batches made by another plan, as soon as that changes none of them.
+
+        Returns:
+            Why that cannot be; None if it is under way.
+        """
+        switch: Callable[[Plan], str | None] | None = getattr(self._stream, "switch", None)
+        if not self.is_open:
+            return "The epoch has ended."
+        if plan.backend != self.backend or switch is None:
+            return f"Its batches are made by the back end {self.backend!r} until the epoch ends."
+        return switch(plan)
+
     # -- what the stream tells, for whoever observes ------------------------------------------
 
     @property
@@ -202,6 +221,8 @@ class EngineIterator(_BaseDataLoaderIter):
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
         copied, self._copied = self.__dict__.get("_copied"), None
+        if copied is not None:
+            self._plan = self.plan
         stream, self._stream = self.__dict__.get("_stream"), None
         if copied is None:
             return

@@ -10,7 +10,7 @@ Guarantees
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from wellfed._engine.regions import Exporter, Holders, Region
 
@@ -95,6 +95,11 @@ class Shelf:
         self._regions.pop(slab, None)
         if not self._holders.holds(slab):
             self._sizes.pop(slab, None)
+
+    def keep(self, needed: Collection[int]) -> None:
+        """Drop all slabs but these: the worker will write to none of them any more."""
+        for slab in [slab for slab in self._regions if slab not in needed]:
+            self.drop(slab)
 
     def close(self) -> None:
         """Drop all slabs. Harmless when called twice."""

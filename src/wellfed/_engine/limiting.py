@@ -7,6 +7,7 @@ Everything happens inside the trainer's `__next__`, twice a second at most.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from wellfed._engine.arrivals import Unpacker
 from wellfed._engine.board import turn
@@ -63,18 +64,14 @@ def check_workers(job: Job, workers: int, why_each: str | None) -> None:
 class Limiter:
     """The limits of one stream."""
 
-    def __init__(
-        self, limits: Limits | None, window: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, limits: Limits | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing was seen yet.
 
         Args:
             limits: what may be taken; None: nothing is limited.
-            window: batches that the plan would have in the making or ready.
             clock: monotonic seconds.
         """
         self._limits = limits
-        self._full = window
         self._clock = clock
         self._state: State | None = None
         self._next_look_s = 0.0
@@ -82,11 +79,14 @@ class Limiter:
         self._private: dict[int, float] = {}
         self._turn = self._batch_bytes = 0
         self._wanting_since_s: float | None = None
-        self.fewer: int | None = None
-        """Workers that would have room, where those that there are have not."""
 
-    def begin(self, crew: Crew) -> None:
-        """Workers have started: before they are sent anything."""
+    def begin(self, crew: Crew, window: int) -> None:
+        """Workers have started: before they are sent anything.
+
+        Args:
+            crew: the workers.
+            window: batches that the plan would have in the making or ready.
+        """
         if self._limits is None:
             return
         limit, workers = float(self._limits.memory_bytes), len(crew)
@@ -94,8 +94,8 @@ class Limiter:
         self._state = State(
             limit_bytes=limit,
             workers=workers,
-            full=self._full,
-            window=self._full,
+            full=window,
+            window=window,
             slabs_bytes=slabs,
             ranks=self._limits.ranks,
         )
@@ -104,18 +104,22 @@ class Limiter:
         self._private.clear()
         crew.allow(int(FIRST_SHARE * slabs), int(limit))
 
-    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker) -> None:
-        """Look whether all is within its limits, unless it was looked at a moment ago."""
+    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, window: int) -> int | None:
+        """Look whether all is within its limits, unless it was looked at a moment ago.
+
+        Returns:
+            How many workers have room, where those that there are have not; else None.
+        """
         if self._limits is None or self._state is None:
-            return
+            return None
         now_s = self._clock()
         batch_bytes = unpacker.largest_bytes
         if not batch_bytes or (now_s < self._next_look_s and batch_bytes == self._batch_bytes):
-            return
+            return None
         self._batch_bytes = batch_bytes
         self._next_look_s = now_s + LOOK_S
-        if len(crew) != self._state.workers:
-            self.begin(crew)
+        state = self._state
+        self._state = replace(state, workers=len(crew), full=window, window=self.most(window))
         seen = Seen(
             at_s=now_s,
             slabs_bytes=crew.slabs_bytes,
@@ -127,14 +131,17 @@ class Limiter:
         before = self._state
         self._state, decision = step(before, seen)
         self._say(before, decision, seen)
-        self.fewer = decision.workers if isinstance(decision, Fewer) else None
         flow.most = self._state.window
         unpacker.kept_bytes = kept_bytes(self._state, seen.batch_bytes)
         crew.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
+        return decision.workers if isinstance(decision, Fewer) else None
 
-    def most(self) -> int:
-        """Batches that an epoch may have in the making from its beginning."""
-        return self._full if self._state is None else self._state.window
+    def most(self, window: int) -> int:
+        """Batches that may be in the making, where the plan would have so many."""
+        state = self._state
+        if state is None or state.window == state.full:
+            return window
+        return min(window, state.window)
 
     def wait_s(
         self, left_s: float | None, epoch: Epoch, crew: Crew, unpacker: Unpacker
@@ -189,12 +196,14 @@ class Limiter:
                 f"no longer {before.window}.",
             )
             return
-        batches = decision.batches if isinstance(decision, Window) else 1
+        batches = decision.batches if isinstance(decision, Window) else decision.workers
+        also = isinstance(decision, Fewer)
+        workers = f", and as many workers instead of {before.workers}" if also else ""
         left = f", {size(seen.room.left_bytes)} left" if seen.room is not None else ""
         self._limits.say(
             "less",
             f"Memory is short ({decision.why}): {_of_batches(batches)} in the making, no longer "
-            f"{before.window}, at {size(seen.batch_bytes)} each. Workers have "
+            f"{before.window}{workers}, at {size(seen.batch_bytes)} each. Workers have "
             f"{size(seen.workers_bytes)} of their own, batches {size(seen.slabs_bytes)}, of "
             f"{size(before.limit_bytes)}{left}.",
         )

@@ -115,8 +115,10 @@ class Maker:
         self._trial = away.Trial(setup.dataset, setup.collate, self._watched)
 
     def _be(self, home: int) -> None:
-        """From here on this process is logical worker `home`."""
+        """From here on this process is logical worker `home`, which may have just moved in."""
         self._streams.enter(home)
+        if home not in self._infos:
+            self._infos[home] = _info(self._setup, home)
         _utils.worker._worker_info = self._infos[home]
 
     def _fetch(self, index: Any, seeds: Seeds | None) -> Any:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
@@ -26,7 +27,7 @@ from wellfed._engine.joining import Unfit
 from wellfed._engine.limiting import Limiter, check_workers
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.reading import ahead
+from wellfed._engine.switching import Switching, buried
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
@@ -78,13 +79,12 @@ class ProcessStream:
             indices: what torch's fetcher takes, one for each batch.
             crew: workers that are there already, the first of the plan's.
         """
-        self.plan = plan
-        """How batches are made; its `workers` are the processes that there are."""
+        self._switching = Switching(job, plan)
         self.delivery = Delivery(())
         """How the last batch came."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
-        self._limiter = Limiter(job.limits, self._window)
+        self._limiter = Limiter(job.limits)
         self._crew = self._start(crew)
         self._calm = Calm()
         self._anew = False
@@ -120,11 +120,32 @@ class ProcessStream:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
                 crew.add(hosted, self.plan.threads)
-            self._limiter.begin(crew)
+            self._limiter.begin(crew, self._switching.window)
         except BaseException:
             crew.close()
             raise
         return crew
+
+    @property
+    def plan(self) -> Plan:
+        """How batches are made; its `workers` are the processes that there are."""
+        return self._switching.plan
+
+    def switch(self, plan: Plan) -> str | None:
+        """Have the next batches made by another plan, as soon as that changes none of them.
+
+        Args:
+            plan: its workers, threads and prefetch are taken; the rest stays.
+
+        Returns:
+            Why that cannot be; None if it is under way.
+        """
+        return Processes().refuses(self._job, plan) or self._switching.ask(plan, self.why_fixed)
+
+    @property
+    def switch_refused(self) -> str | None:
+        """Why the last switch that was under way came to nothing."""
+        return self._switching.refused
 
     @property
     def why_fixed(self) -> str | None:
@@ -157,6 +178,7 @@ class ProcessStream:
             self._return(self._flow.dropped())
             self._in_hand.clear()
             self._owes_index = self.ended = False
+            self._switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
             self._epoch = self._new_epoch(self._epoch.number + 1, indices, self._flow.mode)
             self._begin()
 
@@ -165,7 +187,7 @@ class ProcessStream:
 
         What is under way is waited for, as torch does: it may yet turn out to draw.
         """
-        self._flow.most = self._window
+        self._flow.most = self._switching.window
         self._dispatch()
         while self._flow.mode is not Mode.FIXED and self._flow.out:
             # Nobody takes what comes: each is to be made in its turn, whatever it takes.
@@ -180,19 +202,15 @@ class ProcessStream:
     def _new_flow(self, mode: Mode) -> Flow:
         flow = Flow(
             workers=self._job.workers,
-            window=self._window,
+            window=self._switching.window,
             in_order=self.plan.in_order,
             mode=Mode.FIXED if self._fixed_because else mode,
         )
-        flow.most = self._limiter.most()
+        flow.most = self._limiter.most(self._switching.window)
         return flow
 
-    @property
-    def _window(self) -> int:
-        return self._job.workers * ahead(self.plan)
-
     def _begin(self) -> None:
-        for _ in range(self._window):
+        for _ in range(self._switching.window):
             self._epoch.read()
         self._flow.split = self._parts_of_trial()
         self._dispatch()
@@ -203,12 +221,15 @@ class ProcessStream:
         # What threads are for begins once batches may move.
         parts = 1 if self.plan.threads else 0
         if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
-            parts = max(parts, min(len(self._crew), len(first)))
+            share = -(-len(first) // max(1, min(len(self._crew), len(first))))
+            # As many as have a sample each: of five samples three workers get two, two and one.
+            parts = max(parts, -(-len(first) // max(1, share)))
         return parts if parts > 1 or self.plan.threads else 0
 
     # -- what is sent -------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        self._switching.begin(self._flow, self._crew, self.why_fixed)
         if self._anew and not self._flow.out:
             self._anew = False
             self._crew.dismiss()
@@ -216,11 +237,12 @@ class ProcessStream:
             self._flow = self._new_flow(Mode.FIXED)
             self._epoch.again(self._flow)
         self._crew.give_back()
-        processes = len(self._crew)
-        for send in self._flow.sends():
-            process = send.home % processes
-            anyone = send.anywhere and processes > 1
-            self._crew.send(self._epoch.task(send), None if anyone else process)
+        sends = self._flow.sends()
+        self._switching.go_on(self._flow, self._crew)
+        for send in sends:
+            seat = send.home % len(self._crew)
+            anyone = send.anywhere and self._crew.several
+            self._crew.send(self._epoch.task(send), None if anyone else seat)
 
     # -- what comes back ----------------------------------------------------------------------
 
@@ -253,6 +275,8 @@ class ProcessStream:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
+        if self._crew.gone:
+            buried(self._crew, self._flow)
         return bool(came)
 
     def _take(self, came: Came) -> None:
@@ -317,8 +341,8 @@ class ProcessStream:
     def handed_over(self) -> None:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
         with self._calm:
-            self._limiter.look(self._flow, self._crew, self._unpacker)
-            self._epoch.read()
+            self._keep_within_limits()
+            self._epoch.read_on()
             self._dispatch()
 
     def _await_one(self, deadline: float | None) -> None:
@@ -330,7 +354,14 @@ class ProcessStream:
             left = left_s(deadline, self._job.timeout_s)
             self._receive(self._limiter.wait_s(left, self._epoch, self._crew, self._unpacker))
         self._limiter.came(self._crew)
-        self._limiter.look(self._flow, self._crew, self._unpacker)
+        self._keep_within_limits()
+
+    def _keep_within_limits(self) -> None:
+        window = self._switching.window
+        fewer = self._limiter.look(self._flow, self._crew, self._unpacker, window)
+        if fewer is not None:
+            # Where each is needed this is refused, and all that can be done is to read less ahead.
+            self.switch(replace(self.plan, workers=fewer))
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:
@@ -342,7 +373,7 @@ class ProcessStream:
     def _read_one(self) -> None:
         """Before the batch is handed over, which is lost if the sampler raises: as in torch."""
         try:
-            self._epoch.read()
+            self._epoch.read_on()
         except Exception:
             self._in_hand.clear()
             self._owes_index = False

@@ -130,6 +130,7 @@ class Streams:
 
     def __init__(self, base_seed: int, workers: Iterable[int]) -> None:
         """Seed them all; the generators are left to the first."""
+        self._base_seed = base_seed
         self._kept: dict[int, tuple[Any, ...]] = {}
         self.current = -1
         """Whose turn it is."""
@@ -141,11 +142,14 @@ class Streams:
         self.current = several[0]
 
     def enter(self, worker: int) -> None:
-        """From here on `worker` draws."""
+        """From here on `worker` draws; one that has not lived here yet has drawn nothing."""
         if worker == self.current:
             return
         self._kept[self.current] = states()
-        restore(self._kept[worker])
+        if worker in self._kept:
+            restore(self._kept[worker])
+        else:
+            _seed(self._base_seed, worker)
         self.current = worker
 
 

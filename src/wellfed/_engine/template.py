@@ -126,6 +126,11 @@ class Template:
         number, pid = pickle.loads(message)
         return number, pid, fds[0]
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `forked` need not wait, though the connection is not readable."""
+        return bool(self._forked)
+
     def fileno(self) -> int:
         """The connection: readable when `forked` need not wait."""
         return self._control.fileno()

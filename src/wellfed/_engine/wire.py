@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from wellfed._engine.memory import make_memory
 
 __all__ = [
+    "LEAVE",
     "MOST_BYTES",
     "NO_TASK",
     "RECORD_BYTES",
@@ -79,6 +80,9 @@ class Task(NamedTuple):
 
 NO_TASK = Task(2**32 - 1, -1, -1, 0, 1, False, False, -1, None)
 """Nothing to make: the worker is to give up memory that it may not have any more."""
+
+LEAVE = Task(-1, -1, -1, -1, -1, False, False, -2, None)
+"""Stands for a task: the worker is to end, once all that it has taken is made."""
 
 
 def send_task(to: socket.socket, task: Task) -> bool:

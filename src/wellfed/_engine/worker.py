@@ -78,6 +78,7 @@ def run(
             opened_files.hook()
         maker, handover = Maker(setup, hosted, page, noting), Handover(own, page)
         inbox = _Inbox(own, shared, trainer)
+        page.warm = True
         if threads:
             _Threaded(Gang(setup.dataset, threads), maker, handover, inbox, noting).work()
         since_ns = time.perf_counter_ns()
@@ -85,6 +86,8 @@ def run(
             page.number = task.number
             since_ns = _do(task, maker, handover, noting, since_ns)
             page.number = -1
+        # One that was asked to leave has made all that it had taken, unless it is warm still.
+        page.warm = False
     except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass  # the trainer has closed the connection, or the user interrupted a sample
     finally:
@@ -142,6 +145,8 @@ class _Inbox:
         self._poll.register(own, select.EPOLLIN)
         self._poll.register(trainer, select.EPOLLIN)
         self._sharing = False
+        self.left = False
+        """Whether there will be no more tasks, and those that were taken are to be made."""
         self._wake = -1
         self.share(True)
 
@@ -168,18 +173,21 @@ class _Inbox:
 
     def next_or_woken(self) -> Task | None:
         """Wait for a task, or to be woken."""
-        while True:
+        while not self.left:
             ready = {fd for fd, _ in self._poll.poll()}
             if self._trainer in ready:
                 return None
             if self._wake in ready:
                 return WOKEN
             if self._own_fd in ready:
-                return wire.read_task(self._own)
+                task = wire.read_task(self._own)
+                self.left = task == wire.LEAVE
+                return None if self.left else task
             try:
                 return wire.read_task(self._shared)
             except BlockingIOError:
                 continue  # another worker took it
+        return None
 
 
 WOKEN = Task(-1, -1, -1, -1, -1, False, False, -1, None)
@@ -207,6 +215,8 @@ class _Threaded:
             self._inbox.share(self._gang.hungry() and not self._refusing)
             task = self._inbox.next_or_woken()
             if task is None:
+                if self._inbox.left:
+                    self._drain()
                 return
             if task is WOKEN:
                 self._finish()

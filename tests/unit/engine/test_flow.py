@@ -170,7 +170,7 @@ def test_a_first_batch_that_passes_a_trial_at_home_sets_the_others_free() -> Non
     arrive(of, 0)
     of.add()
 
-    assert first == [Send(0, 0, trial=True), Send(1, 1)]
+    assert first == [Send(0, 0, trial=True), Send(1, 1, trial=True)]
     assert of.mode is Mode.FREE
     assert of.sends() == [Send(2, 0, anywhere=True)]
 
@@ -407,3 +407,71 @@ def test_says_which_batches_a_home_has_not_given_back() -> None:
     arrive(of, 0)
 
     assert (of.out_of(0), of.out_of(1), of.out) == ([2], [1], 2)
+
+
+# -- a window of another size
+
+
+def read_after(of: Flow, delivered: int) -> list[int]:
+    """How many indices are read in return for each of the next deliveries."""
+    counts = []
+    for _ in range(delivered):
+        counts.append(of.reads())
+        of.check()
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((4,), [1, 1, 1, 1]),
+        ((7,), [4, 1, 1, 1]),
+        ((2,), [0, 0, 1, 1]),
+        ((2, 4), [1, 1, 1, 1]),
+        ((1, 6), [3, 1, 1, 1]),
+        ((6, 1), [0, 0, 0, 1]),
+    ],
+)
+def test_reads_make_up_for_a_window_that_changed(
+    sizes: tuple[int, ...], expected: list[int]
+) -> None:
+    of = flow(4)
+    for size in sizes:
+        of.resize(size)
+
+    assert read_after(of, 4) == expected
+
+
+def test_a_window_that_grows_may_be_filled_at_once() -> None:
+    of = flow(4)
+    of.sends()
+    of.resize(6)
+    for _ in range(2):
+        of.add()
+
+    assert sent(of) == [(4, 0), (5, 1)]
+
+
+def test_a_limit_below_the_window_stays_when_that_changes() -> None:
+    of = flow()
+    of.most = 3
+    of.resize(8)
+    kept = of.most
+    of.resize(2)
+
+    assert (kept, of.most) == (3, 2)
+
+
+@pytest.mark.parametrize("mode", [Mode.TRYING, Mode.FIXED, Mode.SETTLING])
+def test_processes_stay_until_batches_may_move(mode: Mode) -> None:
+    assert not flow(2, mode=mode).rootless
+
+
+def test_processes_stay_while_a_batch_is_out_at_its_home() -> None:
+    of = flow(2, mode=Mode.TRYING)
+    of.sends()
+    arrive(of, 0)
+    while_out = of.mode, of.rootless
+    arrive(of, 1)
+
+    assert (while_out, of.rootless) == ((Mode.FREE, False), True)
