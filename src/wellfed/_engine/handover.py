@@ -48,12 +48,12 @@ class Handover:
         self._hang_up = select.poll()
         self._hang_up.register(own, select.POLLRDHUP)
         self._lent: set[int] = set()
-        self._turn = 0
+        self._turn, self._parts = 0, 1
         collate_into(self._slabs)
 
     def begin(self, task: Task) -> None:
         """A batch is about to be made: what the last ones no longer need is free for it."""
-        self._turn = turn(task.epoch, task.number)
+        self._turn, self._parts = turn(task.epoch, task.number), task.parts
         self._hear()
         self._slabs.begin()
         if self._page.allowance_bytes:
@@ -92,11 +92,11 @@ class Handover:
         allowance = page.allowance_bytes
         if not allowance or self._slabs.bytes + nbytes <= allowance:
             return True
-        if nbytes > page.ceiling_bytes:
+        whole = nbytes * self._parts
+        if whole > page.ceiling_bytes:
             raise SharedMemoryFull(
-                f"a batch needs {size(nbytes)} of shared memory, and all batches under way may "
-                f"take {size(page.ceiling_bytes)}. Raise memory_limit, or use smaller batches or "
-                "fewer workers."
+                f"a batch needs {size(whole)} of shared memory, and all batches under way may take "
+                f"{size(page.ceiling_bytes)}. Raise memory_limit, or use smaller batches."
             )
         if self._hear():
             return False

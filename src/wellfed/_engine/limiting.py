@@ -196,9 +196,9 @@ class Limiter:
                 f"no longer {before.window}.",
             )
             return
-        batches = decision.batches if isinstance(decision, Window) else decision.workers
-        also = isinstance(decision, Fewer)
-        workers = f", and as many workers instead of {before.workers}" if also else ""
+        batches, workers = self.most(before.full), ""
+        if isinstance(decision, Fewer):
+            workers = f", {decision.workers} workers instead of {before.workers}"
         left = f", {size(seen.room.left_bytes)} left" if seen.room is not None else ""
         self._limits.say(
             "less",
