@@ -15,6 +15,7 @@ import pytest
 
 NO_GPU = "no accelerator on this machine"
 NO_CGROUP = "no control group can be made here"
+NO_MEMORY_CGROUP = "no control group that limits memory can be made here"
 GRACE_S = 2.0  # an exiting worker may still be on its way out when the test returns
 
 hypothesis.settings.register_profile(
@@ -77,6 +78,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(NO_GPU)
     if item.get_closest_marker("cgroup") and not can_make_cgroup():
         pytest.skip(NO_CGROUP)
+    if item.get_closest_marker("memory_cgroup") and not can_make_cgroup("memory", MEMORY_FILES):
+        pytest.skip(NO_MEMORY_CGROUP)
 
 
 def accelerator() -> bool:
@@ -85,11 +88,15 @@ def accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
-def can_make_cgroup() -> bool:
-    """Whether a child of our own control group can be made that limits CPU time."""
+CPU_FILES = ("cpu.max", "cpu.cfs_quota_us")
+MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
+
+
+def can_make_cgroup(controller: str = "cpu", limits: tuple[str, ...] = CPU_FILES) -> bool:
+    """Whether a child of our own control group can be made that limits CPU time, or another."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
-        if number != "0" and "cpu" not in controllers.split(","):
+        if number != "0" and controller not in controllers.split(","):
             continue
         parent = Path("/sys/fs/cgroup", "" if number == "0" else controllers, path.lstrip("/"))
         child = parent / f"wellfed-test-{os.getpid()}"
@@ -98,7 +105,7 @@ def can_make_cgroup() -> bool:
         except OSError:
             continue
         try:
-            if (child / "cpu.max").exists() or (child / "cpu.cfs_quota_us").exists():
+            if any((child / name).exists() for name in limits):
                 return True
         finally:
             child.rmdir()

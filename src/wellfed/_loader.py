@@ -32,10 +32,12 @@ from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.showing import Showing
+from wellfed._forecast import read_limits, within
 from wellfed._live import Live
 from wellfed._planned.applying import Applied, apply
 from wellfed._planned.proving import prove
 from wellfed._probes.cpus import usable_cpus
+from wellfed._sizes import read_size
 from wellfed._status import StatusFile
 from wellfed.errors import UsageError
 from wellfed.records import Answer, Plan, Report, Site
@@ -77,17 +79,23 @@ class DataLoader(TorchDataLoader[T]):
             threads (with `thread_safe`), how far to read ahead. Only what changes no batch, and
             only where it pays before the epoch ends; `report()` says what was done and why. A
             `plan` by hand, and `num_workers=0`, are left alone.
+        memory_limit: what worker processes and batches under way may take, in bytes or as "8GiB".
+            By default this process's share of what the machine and its control groups leave when
+            the iterator starts. Near it fewer batches are made ahead; batches that you keep are
+            yours.
 
     Raises:
         ValueError: as torch's DataLoader does.
-        UsageError: the plan cannot serve this loader, or there is no such device; the message
-            says why.
+        UsageError: the plan cannot serve this loader, there is no such device, or the limit is
+            no size; the message says why.
         ReportError: the plan's file cannot be read; the message says why.
+        PlanTooLarge: when iterated: its workers do not fit, and fewer could not serve it.
     """
 
     plan: Plan | None
     autotune: bool
     thread_safe: bool
+    memory_limit: int | str | None
     _recorder: Recorder | None = None
     _progress: Progress
     _tuned: Answer | None = None
@@ -121,6 +129,7 @@ class DataLoader(TorchDataLoader[T]):
         device: str | torch.device | None = None,
         snapshot_every_n_steps: int | None = 1,
         autotune: bool = True,
+        memory_limit: int | str | None = None,
     ) -> None:
         checked_device(device)
         if isinstance(num_workers, str):
@@ -136,6 +145,8 @@ class DataLoader(TorchDataLoader[T]):
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self._progress = Progress()
         self.autotune = autotune
+        self.memory_limit = memory_limit
+        _limit_bytes(memory_limit)
         super().__init__(
             dataset,
             batch_size,
@@ -320,8 +331,19 @@ def engine_iterator(
         refusal = backend.refuses(job, plan)
         if refusal is None:
             copy_to = functools.partial(destination, device, loader.pin_memory)
+            say = recorder.limited if recorder is not None else _log_only
+            limits = read_limits(plan, _limit_bytes(getattr(loader, "memory_limit", None)), say)
+            if asked is None and backend.name == "processes":
+                plan = within(plan, limits)
             return EngineIterator(
-                loader, backend, plan, recorder, copy_to=copy_to, progress=progress, look=look
+                loader,
+                backend,
+                plan,
+                recorder,
+                copy_to=copy_to,
+                progress=progress,
+                look=look,
+                limits=limits,
             )
         refusals.append(refusal)
     if asked is None:
@@ -347,6 +369,20 @@ def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:
         return asked if asked.backend == backend.name else None
     found = replace(read_plan(loader), backend=backend.name)
     return replace(found, workers=0) if backend.name == "inline" else found
+
+
+def _limit_bytes(asked: Any) -> int | None:
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        return read_size(asked, 'memory_limit="8GiB"')
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked <= 0:
+        raise UsageError(f'memory_limit={asked!r} is no size. Write bytes, or "8GiB".')
+    return asked
+
+
+def _log_only(direction: str, sentence: str) -> None:
+    log.log(logging.WARNING if direction == "less" else logging.DEBUG, "%s", sentence)
 
 
 def _auto_workers(asked: str, dataset: Any) -> AutoWorkers:

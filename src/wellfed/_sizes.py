@@ -12,8 +12,12 @@ _BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
-def read_size(text: str) -> int:
+def read_size(text: str, example: str = "--memory 8GiB") -> int:
     """Bytes: of "8GiB", "500 MB", "2g" or a plain number.
+
+    Args:
+        text: as it was written.
+        example: how to write one there.
 
     Raises:
         UsageError: it is no size, or none at all.
@@ -22,7 +26,7 @@ def read_size(text: str) -> int:
     number = float(match[1]) if match else 0.0
     unit = match[2].lower() if match else ""
     if match is None or number <= 0 or (match[3] and not unit):
-        raise UsageError(f"{text!r} is no size. Write, for example: --memory 8GiB")
+        raise UsageError(f"{text!r} is no size. Write, for example: {example}")
     return int(number * (_BINARY[unit] if match[3] else _UNITS[unit]))
 
 

@@ -2,6 +2,7 @@
 
     WellfedError                     everything wellfed raises on purpose; carries an exit code
     ├── UsageError          (2)      the command or call cannot mean what was written
+    │   └── PlanTooLarge    (2)      the workers do not fit in memory, or in open files
     ├── NoVerdict           (3)      it ran, and no verdict is possible; says why
     ├── ReportError         (2)      a report file cannot be read
     │   └── NewerReport     (2)      written by a later wellfed than this one
@@ -16,6 +17,7 @@ __all__ = [
     "MissingExtra",
     "NewerReport",
     "NoVerdict",
+    "PlanTooLarge",
     "ReportError",
     "SharedMemoryFull",
     "UsageError",
@@ -34,6 +36,10 @@ class UsageError(WellfedError):
     """The command or the call cannot mean what was written."""
 
     exit_code = 2
+
+
+class PlanTooLarge(UsageError):
+    """The workers that were asked for do not fit; the message has the numbers, and how many do."""
 
 
 class NoVerdict(WellfedError):

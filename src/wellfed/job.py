@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from wellfed._limits import Limits
+
 __all__ = ["BEGINNING", "Job", "Start"]
 
 
@@ -84,6 +86,8 @@ class Job:
 
     asks_dataset_every: int = 0
     """With each how manyth of its batches a worker asks its dataset for its state; 0: never."""
+    limits: Limits | None = None
+    """What it may take of the machine; None where nobody keeps to any."""
 
     @property
     def batched(self) -> bool:

@@ -73,7 +73,10 @@ class Unpacker:
         """
         self._job = job
         self._crew = crew
-        self._largest_bytes = 0
+        self.largest_bytes = 0
+        """Slabs of the largest batch so far."""
+        self.kept_bytes: float | None = None
+        """Most that kept batches may hold of the slabs, where memory is limited."""
 
     def taken(self, batch: Deliver, epoch: Epoch, held: int) -> Taken:
         """The batch, or what is raised in its place.
@@ -95,6 +98,8 @@ class Unpacker:
         if not alone:
             told = tuple(self._told(epoch, one, part) for one, part, _ in batch.parts)
             arrived_ns = max(at_ns for _, _, at_ns in batch.parts)
+        slabs_bytes = sum(self._slabs_bytes(one, part) for one, part, _ in batch.parts)
+        self.largest_bytes = max(self.largest_bytes, slabs_bytes)
         try:
             if alone:
                 value = self._unpacked(process, first, most)
@@ -115,10 +120,16 @@ class Unpacker:
         seat, shelf = self._crew.seat_of(process), self._crew.shelf(process)
         return told_of(seat, record, shelf, samples)
 
+    def _slabs_bytes(self, process: int, record: Record) -> int:
+        return sum(map(self._crew.shelf(process).size, record.used))
+
     def _unpacked(self, process: int, record: Record, most: int) -> Any:
         if record.kind != Kind.BATCH:
             return None
         shelf = self._crew.shelf(process)
-        self._largest_bytes = max(self._largest_bytes, record.length + record.offset)
-        kept = max(LEAST_KEPT_BYTES, self._largest_bytes * most)
+        kept: float = max(LEAST_KEPT_BYTES, self.largest_bytes * most)
+        if self.kept_bytes is not None and self.kept_bytes < kept:
+            kept = self.kept_bytes - sum(map(shelf.size, record.used))
+            private = self._crew.leased_bytes > kept
+            return unpack(parcel_of(record), shelf, private=private)
         return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)

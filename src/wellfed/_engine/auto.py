@@ -99,6 +99,8 @@ def choose(job: Job, cpus: Plan, timed: Timed | None, samples: int) -> Plan:
         timed: what a sample took; None if it raised, which each worker is then to tell.
         samples: in a batch.
     """
+    if job.limits is not None:
+        cpus = replace(cpus, workers=min(cpus.workers, max(1, job.limits.most_workers)))
     free = job.worker_init is None and not job.timeout_s
     if timed is None or not timed.wall_s:
         return replace(cpus, backend="processes")
@@ -110,6 +112,8 @@ def choose(job: Job, cpus: Plan, timed: Timed | None, samples: int) -> Plan:
     if job.thread_safe and Processes().refuses(job, replace(cpus, threads=side_by_side)) is None:
         return replace(cpus, backend="processes", threads=side_by_side)
     workers = min(MOST_WORKERS, cpus.workers * side_by_side)
+    if job.limits is not None:
+        workers = min(workers, job.limits.most_workers)
     return replace(cpus, backend="processes", workers=max(cpus.workers, workers))
 
 

@@ -1,6 +1,7 @@
 """A page of shared memory for each worker: what it is doing, and which of its slabs are free.
 
     trainer writes   slab s is free again (one byte each)
+                     what the worker's slabs may take, and the batch that is waited for
     worker writes    the tasks in its hands, the place in the batch that it makes; its stacks
 
 Reading and writing it costs no system call and wakes nobody. One side writes each place, except
@@ -13,7 +14,7 @@ import os
 from wellfed._engine.memory import make_memory
 from wellfed._engine.wire import Record, Task
 
-__all__ = ["DROP", "FREE", "HANDS", "PAGE", "Board", "Page", "key_of"]
+__all__ = ["DROP", "FREE", "HANDS", "PAGE", "Board", "Page", "key_of", "turn"]
 
 PAGE = 4096
 STACKS = 4 * PAGE
@@ -31,12 +32,18 @@ HANDS = 64
 """Tasks that a worker may have in its hands at once; more than one only with threads."""
 
 _PLACE, _TAKING, _WARM, _LISTENING = 0, 1, 2, 3
+_ALLOWANCE, _CEILING, _WANTED = 8, 9, 10
 _HANDS = _FLAGS // 8 - HANDS
 
 
 def key_of(task: Task | Record) -> int:
     """What tells a task from all others that are out: its epoch, batch and part, in one number."""
     return (task.epoch & 0x7FFF) << 48 | task.part << 32 | task.number & 0xFFFFFFFF
+
+
+def turn(epoch: int, number: int) -> int:
+    """When a batch has its turn: earlier ones, also of earlier epochs, are less. Never 0."""
+    return (epoch << 40) + number + 1
 
 
 class Board:
@@ -118,6 +125,29 @@ class Page:
     @place.setter
     def place(self, place: int) -> None:
         self._words[_PLACE] = place
+
+    @property
+    def allowance_bytes(self) -> int:
+        """What the worker's slabs may take; 0: that was not said."""
+        return self._words[_ALLOWANCE]
+
+    @property
+    def ceiling_bytes(self) -> int:
+        """What all workers' slabs together may take."""
+        return self._words[_CEILING]
+
+    def allow(self, allowance_bytes: int, ceiling_bytes: int) -> None:
+        """The trainer: what slabs may take, this worker's and all together."""
+        self._words[_ALLOWANCE], self._words[_CEILING] = allowance_bytes, ceiling_bytes
+
+    @property
+    def wanted(self) -> int:
+        """Up to which batch all are to be made whatever they take, as `turn` has it; 0: none."""
+        return self._words[_WANTED]
+
+    @wanted.setter
+    def wanted(self, turn: int) -> None:
+        self._words[_WANTED] = turn
 
     # -- a worker that hangs ------------------------------------------------------------------
 

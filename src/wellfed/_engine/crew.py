@@ -20,6 +20,7 @@ import socket
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -67,6 +68,8 @@ class Crew:
         """Processes that have died and are not replaced; all that they sent was read."""
         self.gone: list[int] = []
         """Those that have left as they were asked to; all that they sent was read."""
+        self._allowed: tuple[int, int] | None = None
+        """What slabs may take, as `allow` was told."""
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
@@ -90,6 +93,8 @@ class Crew:
         """
         began_ns = time.perf_counter_ns()
         self._seats.append(self._started(Member(len(self._seats), hosted, threads)))
+        if self._allowed is not None:
+            self.allow(*self._allowed)
         self.start_ns.append(time.perf_counter_ns() - began_ns)
 
     def _started(self, member: Member) -> int:
@@ -119,6 +124,12 @@ class Crew:
         if not self._closed:
             self._meet_all()
         return [self._members[process].pid for process in self._seats]
+
+    @property
+    def met_pids(self) -> list[int]:
+        """The processes that are known to be there."""
+        pids = (self._members[number].pid for number in self._seats)
+        return [pid for pid in pids if pid > 0]
 
     def _meet_all(self) -> None:
         while any(member.descriptor < 0 for member in self._members.values()):
@@ -296,6 +307,8 @@ class Crew:
         if old.leaving:
             return None
         self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
+        if self._allowed is not None:
+            self.allow(*self._allowed)
         return old.seat
 
     def bury(self, process: int, needed: set[int]) -> None:
@@ -327,6 +340,43 @@ class Crew:
         """Where a process sits, or sat."""
         member = self._members.get(process)
         return member.seat if member is not None else self._departed[process][0]
+
+    @property
+    def slabs_bytes(self) -> int:
+        """What the slabs of all processes take, with those that only batches hold still."""
+        return sum(shelf.bytes for shelf in self._shelves())
+
+    @property
+    def leased_bytes(self) -> int:
+        """How much of that batches hold which are with the trainer."""
+        return sum(shelf.leased_bytes for shelf in self._shelves())
+
+    def _shelves(self) -> Iterator[Shelf]:
+        yield from (member.shelf for member in self._members.values())
+        yield from (shelf for _, shelf in self._departed.values())
+
+    def allow(self, slabs_bytes: int, ceiling_bytes: int) -> None:
+        """Say what slabs may take: what batches hold of each, and an equal share of the rest.
+
+        Args:
+            slabs_bytes: all slabs together.
+            ceiling_bytes: what no batch may pass.
+        """
+        self._allowed = slabs_bytes, ceiling_bytes
+        share_bytes = (slabs_bytes - self.leased_bytes) // max(1, len(self._seats))
+        for number in self._seats:
+            member = self._members[number]
+            allowance_bytes = max(1, share_bytes + member.shelf.leased_bytes)
+            member.page.allow(allowance_bytes, ceiling_bytes)
+            if member.shelf.bytes > allowance_bytes and not member.unsent:
+                # It hears of it with its next task, which may be long in coming.
+                member.unsent.append(wire.NO_TASK)
+        self.flush()
+
+    def want(self, turn: int) -> None:
+        """Say which batch is waited for, and is to be made whatever it takes; 0: none."""
+        for member in self._members.values():
+            member.page.wanted = turn
 
     def give_back(self) -> None:
         """Tell the workers which of their slabs nobody reads any more."""

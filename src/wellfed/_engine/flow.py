@@ -246,6 +246,16 @@ class Flow:
         return sum(one.ready for one in self._batches.values())
 
     @property
+    def due(self) -> int:
+        """The batch that is delivered next, or the first of those that may be; -1: none is."""
+        return min(self._batches, default=-1)
+
+    @property
+    def first_out(self) -> int:
+        """The first batch that was sent and is not back yet; -1: there is none."""
+        return min((number for number, one in self._batches.items() if one.out), default=-1)
+
+    @property
     def _busy(self) -> int:
         return len(self._batches) - len(self._waiting)
 
@@ -288,6 +298,10 @@ class Flow:
             return []
         one.out -= 1
         return self._refuse(one)
+
+    def dropped(self) -> list[Any]:
+        """What has arrived and nobody will ask for: the epoch is over, and is asked no more."""
+        return [came for one in self._batches.values() for came in one.got.values()]
 
     def unmake(self, batch: Deliver) -> None:
         """A batch's parts did not fit together: its home makes it again, as a whole."""

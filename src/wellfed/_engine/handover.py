@@ -1,11 +1,12 @@
 """How a worker hands over what it made: packed into its slabs, with a record of where it lies."""
 
+import select
 import socket
 import time
 from typing import NamedTuple
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE, Page
+from wellfed._engine.board import DROP, FREE, Page, turn
 from wellfed._engine.collating import collate_into
 from wellfed._engine.failures import packed_failure
 from wellfed._engine.making import Made
@@ -13,11 +14,16 @@ from wellfed._engine.parcel import Parcel, pack
 from wellfed._engine.slabs import Slabs
 from wellfed._engine.watch.letters import Letter, written
 from wellfed._engine.watch.note import SENT, SERIALISE, SERIALISE_CPU
-from wellfed._engine.wire import Kind, Record, Task, room_for_letter
+from wellfed._engine.wire import NO_TASK, Kind, Record, Task, room_for_letter
+from wellfed.errors import SharedMemoryFull
+from wellfed.records.amounts import size
 
 __all__ = ["Handover", "Took"]
 
 _NOTHING = Parcel(-1, 0, 0, ())
+
+# How long a worker that lacks memory waits before it looks again whether a slab has come free.
+LOOK_MS = 2
 
 
 class Took(NamedTuple):
@@ -38,12 +44,29 @@ class Handover:
         """From here on torch's `default_collate` stacks into the slabs."""
         self._own = own
         self._page = page
-        self._slabs = Slabs()
+        self._slabs = Slabs(may_grow=self._may_grow)
+        self._hang_up = select.poll()
+        self._hang_up.register(own, select.POLLRDHUP)
         self._lent: set[int] = set()
+        self._turn, self._parts = 0, 1
         collate_into(self._slabs)
 
-    def begin(self) -> None:
-        """A batch is about to be made: there is room for it."""
+    def begin(self, task: Task) -> None:
+        """A batch is about to be made: what the last ones no longer need is free for it."""
+        self._turn, self._parts = turn(task.epoch, task.number), task.parts
+        self._hear()
+        self._slabs.begin()
+        if self._page.allowance_bytes:
+            self._slabs.trim(self._page.allowance_bytes)
+
+    def trim(self) -> None:
+        """Give up what the allowance does not hold, and say so, while there is nothing to make."""
+        self.begin(NO_TASK)
+        self.send(NO_TASK, Made(Kind.REFUSED), Took(0, -1, 0, 0))
+
+    def _hear(self) -> bool:
+        """Take back what the trainer has given back since the last time; whether it was any."""
+        heard = False
         for slab in list(self._lent):
             said = self._page.heard(slab)
             if said == FREE:
@@ -52,7 +75,39 @@ class Handover:
                 self._slabs.drop(slab)
             if said:
                 self._lent.discard(slab)
-        self._slabs.begin()
+                heard = True
+        return heard
+
+    def _may_grow(self, nbytes: int) -> bool:
+        """Whether one more slab fits the allowance; else a moment has passed, or one came free.
+
+        The batch that the trainer waits for is made in any case: what would make room for it comes
+        after it.
+
+        Raises:
+            SharedMemoryFull: it does not fit what all workers together may have.
+            BrokenPipeError: the trainer has closed the connection meanwhile.
+        """
+        page = self._page
+        allowance = page.allowance_bytes
+        if not allowance or self._slabs.bytes + nbytes <= allowance:
+            return True
+        whole = nbytes * self._parts
+        if whole > page.ceiling_bytes:
+            raise SharedMemoryFull(
+                f"a batch needs {size(whole)} of shared memory, and all batches under way may take "
+                f"{size(page.ceiling_bytes)}. Raise memory_limit, or use smaller batches."
+            )
+        if self._hear():
+            return False
+        self._slabs.trim(allowance - nbytes)
+        # Threads hold several batches at once, and any of them may be the one.
+        wanted = page.wanted and (self._turn <= page.wanted or page.number < 0)
+        if wanted or self._slabs.bytes + nbytes <= allowance:
+            return True
+        if self._hang_up.poll(LOOK_MS):
+            raise BrokenPipeError
+        return False
 
     def send(self, task: Task, made: Made, took: Took, letter: Letter | None = None) -> None:
         """Pack a batch and send word of it, or of what came instead; waits while nobody reads.

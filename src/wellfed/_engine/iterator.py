@@ -29,6 +29,7 @@ from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
+from wellfed._limits import Limits
 from wellfed.job import Job
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
@@ -52,6 +53,7 @@ class EngineIterator(_BaseDataLoaderIter):
         copy_to: Callable[[], Destination | None] = lambda: None,
         progress: Progress | None = None,
         look: Callable[["EngineIterator", int], float] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Draw the seed, start what the plan says, and read ahead as torch does.
 
@@ -66,6 +68,7 @@ class EngineIterator(_BaseDataLoaderIter):
             progress: told how far the loader has come, and tells where to take it up.
             look: called now and again after a batch was delivered, with the time; it says when to
                 be called again. Only with a recorder.
+            limits: what its workers and their batches may take.
         """
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
         self._look = look
@@ -93,7 +96,9 @@ class EngineIterator(_BaseDataLoaderIter):
         self._copied: Stream | None = None
         """The same batches where they are wanted; the stream itself if there is no destination."""
         self._copy_to = copy_to
-        self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
+        self._job = replace(
+            read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
+        )
         if resumption is not None:
             start = start_of(resumption)
             self._begun_passes, self.delivered = start.epoch, start.number

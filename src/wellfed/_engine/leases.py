@@ -86,6 +86,10 @@ class Shelf:
         self._collect()
         return sum(self._sizes[slab] for slab in self._holders.held())
 
+    def size(self, slab: int) -> int:
+        """Bytes of a slab that is mapped."""
+        return self._sizes[slab]
+
     def drop(self, slab: int) -> None:
         """Forget a slab. Its memory is returned with its last lease."""
         self._regions.pop(slab, None)

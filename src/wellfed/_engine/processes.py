@@ -13,8 +13,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came, Unpacker, parcel_of
+from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.deaths import Deaths
 from wellfed._engine.epoch import Epoch, parts_of_trial
@@ -22,6 +25,7 @@ from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.hangs import Patience
 from wellfed._engine.interrupts import Calm
 from wellfed._engine.joining import Unfit
+from wellfed._engine.limiting import Limiter, check_workers
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
 from wellfed._engine.standing import Standing
@@ -87,6 +91,7 @@ class ProcessStream:
         self._job = job
         self._fixed_because = away.standing_reason(job)
         self._deaths = Deaths(self._fixed_because)
+        self._limiter = Limiter(job.limits)
         self._crew = self._start(crew)
         if job.start.streams:  # what rode with a batch was drawn by it
             self._fixed_because = self._fixed_because or away.why(away.DREW)
@@ -115,15 +120,17 @@ class ProcessStream:
             raise
 
     def _start(self, crew: Crew | None = None) -> Crew:
-        if crew is None:
-            crew = Crew(setup_of(self._job), self._job.context)
         homes = self._job.workers
         # What keeps a batch at home is the state of a process: then each home has one.
         processes = homes if self._fixed_because else self.plan.workers
+        check_workers(self._job, processes, self._fixed_because)
+        if crew is None:
+            crew = Crew(setup_of(self._job), self._job.context)
         try:
             for number in range(len(crew), processes):
                 hosted = tuple(range(number, homes, processes)) or (0,)
                 crew.add(hosted, self.plan.threads)
+            self._limiter.begin(crew, self.switching.window)
             for home, states in self._job.start.streams.items():
                 crew.send(streams_task(home, states), home % len(crew))
         except BaseException:
@@ -173,6 +180,7 @@ class ProcessStream:
             raise RuntimeError(self._dead)
         with self._calm:
             self._settle()
+            self._return(self._flow.dropped())
             self._in_hand.clear()
             self._owes_index = self.ended = False
             self.switching.begin(self._flow, self._crew, self.why_fixed, between_epochs=True)
@@ -185,7 +193,11 @@ class ProcessStream:
 
         What is under way is waited for, as torch does: it may yet turn out to draw.
         """
+        self._flow.most = self.switching.window
+        self._dispatch()
         while self._flow.mode is not Mode.FIXED and self._flow.out:
+            # Nobody takes what comes: each is to be made in its turn, whatever it takes.
+            self._crew.want(turn(self._epoch.number, self._flow.first_out))
             self._receive(None)
             self._dispatch()
 
@@ -196,7 +208,7 @@ class ProcessStream:
         return epoch
 
     def _new_flow(self, mode: Mode, start: Start) -> Flow:
-        return Flow(
+        flow = Flow(
             workers=self._job.workers,
             window=self.switching.window,
             in_order=self.plan.in_order,
@@ -204,6 +216,8 @@ class ProcessStream:
             first=start.number,
             turn=start.turn,
         )
+        flow.most = self._limiter.most(self.switching.window)
+        return flow
 
     def _begin(self) -> None:
         for _ in range(self.switching.window):
@@ -344,6 +358,7 @@ class ProcessStream:
         """A batch that was taken is about to be the user's: read one more index, and send it."""
         self.standing.handed_over()
         with self._calm:
+            self._keep_within_limits()
             self._epoch.read_on()
             self._dispatch()
 
@@ -354,7 +369,17 @@ class ProcessStream:
         while not self._advance():
             self._dispatch()
             self._held = self._flow.ready if self._job.watched else 0
-            self._receive(self._patience.within_s(deadline, self._crew, self._flow))
+            left_s = self._patience.within_s(deadline, self._crew, self._flow)
+            self._receive(self._limiter.wait_s(left_s, self._epoch, self._crew, self._unpacker))
+        self._limiter.came(self._crew)
+        self._keep_within_limits()
+
+    def _keep_within_limits(self) -> None:
+        window = self.switching.window
+        fewer = self._limiter.look(self._flow, self._crew, self._unpacker, window)
+        if fewer is not None:
+            # Where each is needed this is refused, and all that can be done is to read less ahead.
+            self.switch(replace(self.plan, workers=fewer))
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:

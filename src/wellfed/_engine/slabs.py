@@ -19,7 +19,7 @@ from typing import NamedTuple
 from wellfed._engine.memory import make_memory
 from wellfed._engine.regions import Exporter, Holders, Region, rounded
 
-__all__ = ["ALIGN_BYTES", "Place", "Reserved", "Slabs", "aligned"]
+__all__ = ["ALIGN_BYTES", "Place", "Reserved", "Slabs", "aligned", "slab_bytes"]
 
 ALIGN_BYTES = 64
 """A cache line, and what torch's own allocator gives."""
@@ -64,10 +64,22 @@ class Slabs:
     Used by one thread, except that holders may end in any.
     """
 
-    def __init__(self, make: Callable[[int], int] = make_memory) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], int] = make_memory,
+        may_grow: Callable[[int], bool] = lambda _nbytes: True,
+    ) -> None:
+        """There are none yet.
+
+        Args:
+            make: gives a descriptor of so much memory.
+            may_grow: whether a slab of so many bytes may be made. It is asked until it says yes, or
+                until a slab that fits has come free, and is to wait a moment before it says no.
+        """
         self.pid = os.getpid()
         """The process whose slabs these are. A child has them mapped, and must leave them alone."""
         self._make = make
+        self._may_grow = may_grow
         self._slabs: dict[int, _Slab] = {}
         self._free: list[int] = []  # the most recently freed last
         self._batch: list[int] = []
@@ -206,11 +218,14 @@ class Slabs:
         """Add to the batch the best-fitting free slab, or else a new one."""
         expected = max(self._recent_bytes, default=0) - self._reserved_bytes
         wanted = max(nbytes, expected)
+        # No smaller than what the batch has so far: few new slabs hold a batch of any size, and
+        # their descriptors fit one message.
+        size = slab_bytes(max(wanted, self._reserved_bytes))
         number = self._best_free(wanted)
+        while number is None and not self._may_grow(size):
+            number = self._best_free(wanted)
         if number is None:
-            # No smaller than what the batch has so far: few new slabs hold a batch of any size,
-            # and their descriptors fit one message.
-            number = self._new(max(wanted, self._reserved_bytes))
+            number = self._new(size)
         else:
             self._free.remove(number)
         slab = self._slabs[number]
@@ -232,8 +247,7 @@ class Slabs:
     def _writable(self, slab: int) -> bool:
         return not self._holders.holds(slab) and slab not in self._holders.frozen
 
-    def _new(self, nbytes: int) -> int:
-        size = aligned(rounded(nbytes), _STEP_BYTES)
+    def _new(self, size: int) -> int:
         descriptor = self._make(size)
         try:
             region = Region(descriptor, size)
@@ -250,9 +264,24 @@ class Slabs:
         """Let go of slabs that no batch has needed for long: sizes change, and so do habits."""
         horizon = self._batches - _SURPLUS_AFTER_BATCHES
         for slab in [n for n in self._free if self._slabs[n].last_batch < horizon]:
-            if not any(slab == entry[0] for entry in self._fresh):
-                self._retired.append(slab)
-            self.drop(slab)
+            self._retire(slab)
+
+    def trim(self, most_bytes: int) -> None:
+        """Let go of free slabs until all together take no more than this, or none is free."""
+        for slab in list(self._free):
+            if self.bytes <= most_bytes:
+                return
+            self._retire(slab)
+
+    def _retire(self, slab: int) -> None:
+        if not any(slab == entry[0] for entry in self._fresh):
+            self._retired.append(slab)
+        self.drop(slab)
+
+
+def slab_bytes(nbytes: int) -> int:
+    """Size of a slab that is made for so many bytes."""
+    return aligned(rounded(nbytes), _STEP_BYTES)
 
 
 def aligned(nbytes: int, align: int = ALIGN_BYTES) -> int:

@@ -22,6 +22,7 @@ from wellfed._engine.memory import make_memory
 __all__ = [
     "LEAVE",
     "MOST_BYTES",
+    "NO_TASK",
     "RECORD_BYTES",
     "Kind",
     "Record",
@@ -78,6 +79,9 @@ class Task(NamedTuple):
     index: Any
     """What torch's fetcher takes; for a part, its share of the indices."""
 
+
+NO_TASK = Task(2**32 - 1, -1, -1, 0, 1, False, False, -1, None)
+"""Nothing to make: the worker is to give up memory that it may not have any more."""
 
 LEAVE = Task(-1, -1, -1, -1, -1, False, False, -2, None)
 """Stands for a task: the worker is to end, once all that it has taken is made."""

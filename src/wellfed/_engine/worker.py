@@ -122,9 +122,12 @@ def _keep_freed_memory() -> None:
 
 def _do(task: Task, maker: Maker, handover: Handover, noting: Noting, since_ns: int) -> int:
     """Do a task, after being idle since then; returns since when the worker is idle again."""
+    if task.number < 0:
+        handover.trim()
+        return since_ns
     taken_ns = time.perf_counter_ns()
     idle_ns = taken_ns - since_ns if since_ns >= 0 else -1
-    handover.begin()
+    handover.begin(task)
     began_ns, began_cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
     noting.took(taken_ns, idle_ns)
     made = maker.away(task) if task.moved else maker.at_home(task)
@@ -262,7 +265,7 @@ class _Threaded:
 
     def _finish(self) -> None:
         for samples in self._gang.finished():
-            self._handover.begin()
+            self._handover.begin(samples.task)
             collating_ns, collating_cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
             made = self._collated(samples)
             if made.kind == Kind.REFUSED:

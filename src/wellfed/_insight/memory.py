@@ -15,7 +15,15 @@ from wellfed._insight.pipeline import prefetch_of
 from wellfed.records import Case, Gauge, Machine, Plan
 from wellfed.records.amounts import size
 
-__all__ = ["FORKED_BYTES", "Fit", "MemoryUse", "fit", "growth_bytes_per_s", "memory_use"]
+__all__ = [
+    "FORKED_BYTES",
+    "Fit",
+    "MemoryUse",
+    "at_rest_bytes",
+    "fit",
+    "growth_bytes_per_s",
+    "memory_use",
+]
 
 # Private memory of an idle worker where none was measured: forked, spawned by torch, and spawned
 # from our template, which has imported torch for all of them. benchmarks/prediction.py --memory
@@ -164,7 +172,7 @@ def _workers_bytes(cases: Sequence[Case], plan: Plan, batch_bytes: float) -> flo
         if case.plan.workers and case.stats.gauges.get("workers_private_bytes")
     }
     if not seen:
-        return plan.workers * (_at_rest_bytes(plan) + batch_bytes)
+        return plan.workers * (at_rest_bytes(plan) + batch_bytes)
     counts, sums = np.array(list(seen)), np.array(list(seen.values()))
     each, first = float(sums.sum() / counts.sum()), 0.0
     if len(seen) > 1:
@@ -175,11 +183,12 @@ def _workers_bytes(cases: Sequence[Case], plan: Plan, batch_bytes: float) -> flo
             each, first = float(line[0]), float(line[1])
     if plan.backend == "processes":
         # Torch's worker has the batch it makes mapped alone, and ours has it in a slab.
-        return plan.workers * max(_at_rest_bytes(plan), each - batch_bytes)
+        return plan.workers * max(at_rest_bytes(plan), each - batch_bytes)
     return first + each * plan.workers
 
 
-def _at_rest_bytes(plan: Plan) -> float:
+def at_rest_bytes(plan: Plan) -> float:
+    """Memory that a worker has of its own before it makes anything."""
     if plan.start_method in (None, "fork"):
         return FORKED_BYTES
     return FROM_TEMPLATE_BYTES if plan.backend == "processes" else SPAWNED_BYTES

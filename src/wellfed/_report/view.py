@@ -59,7 +59,7 @@ def view(report: Report) -> Card:
         advice=advice,
         not_worth=() if verdict.abstains else _not_worth(verdict.knobs, advice),
         also=tuple(_also(f) for f in verdict.findings if f is not bound),
-        small_print=(*basis(report), *_ignored(verdict), *_unread(report)),
+        small_print=(*basis(report), *_limited(report), *_ignored(verdict), *_unread(report)),
         wellfed_version=report.wellfed_version,
     )
 
@@ -187,6 +187,12 @@ def _ignored(verdict: Verdict) -> tuple[Row, ...]:
     if not verdict.ignored:
         return ()
     return (Row(label="ignored", text=f"as asked: {', '.join(verdict.ignored)}"),)
+
+
+def _limited(report: Report) -> tuple[Row, ...]:
+    """What was changed to keep within a limit: the first and the last of it tell the story."""
+    said = dict.fromkeys((*report.trace.limited[:1], *report.trace.limited[-1:]))
+    return tuple(Row(label="limit", text=text) for text in said)
 
 
 def _unread(report: Report) -> tuple[Row, ...]:

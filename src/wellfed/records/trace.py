@@ -308,3 +308,5 @@ class Trace(Record, frozen=True, kw_only=True):
     """Probes that failed and were switched off, one sentence each."""
     looks: tuple[Look, ...] = ()
     """Closer looks at some batches, in the order they were delivered."""
+    limited: tuple[str, ...] = ()
+    """What wellfed's loader changed to keep within a limit, in order, one sentence each."""

@@ -4,6 +4,7 @@ One Recorder a loader (told by the line that built it), one Pass an iterator. Al
 by the thread that iterates; a second thread may at most read a slightly older state.
 """
 
+import logging
 import time
 import weakref
 from collections import Counter, deque
@@ -28,6 +29,8 @@ from wellfed.records import HotLine, LoaderSeen, Look, Plan, Site, Span, Trace, 
 
 __all__ = ["Recorder"]
 
+log = logging.getLogger(__name__)
+
 # Spans kept: the last 20,000 batches are 25 MB of memory, and no statistic gains from more.
 MOST_SPANS = 20_000
 MOST_EPOCHS = 1_000  # kept, with their spans: for loaders of a batch or two
@@ -36,6 +39,7 @@ MOST_LINES = 256  # kept; reported are the hottest
 MOST_HOT = 32
 MOST_LOOKS = 512
 MOST_DECISIONS = 4  # shown
+MOST_LIMITED = 32
 
 
 class Recorder:
@@ -95,6 +99,8 @@ class Recorder:
         self._spans: deque[tuple[Any, ...]] = deque(maxlen=most_spans or MOST_SPANS)
         self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
         self._looks: list[Look] = []
+        self._limited: deque[str] = deque(maxlen=MOST_LIMITED)
+        self._told: set[str] = set()
         self._begun = 0
         self._clock = clock
         self._last_got_ns = -1
@@ -124,6 +130,16 @@ class Recorder:
         self._begun += 1
         self._last_got_ns = -1
         return Pass(self, epoch, lightly=lightly)
+
+    def limited(self, direction: str, sentence: str) -> None:
+        """A limit changed how batches are made: for "less", or for "more" again.
+
+        Each direction is logged once, and all of it is for the report.
+        """
+        if direction not in self._told:
+            self._told.add(direction)
+            log.log(logging.WARNING if direction == "less" else logging.INFO, "%s", sentence)
+        self._limited.append(sentence)
 
     def keep(self, entry: Entry) -> None:
         """A batch was delivered."""
@@ -264,6 +280,7 @@ class Recorder:
                 )
                 for (file, line, function, library), samples in self._samples.most_common(MOST_HOT)
             ),
+            limited=tuple(self._limited),
             looks=tuple(
                 msgspec.structs.replace(one, epoch=one.epoch - first)
                 for one in tuple(self._looks)

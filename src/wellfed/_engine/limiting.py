@@ -1,0 +1,213 @@
+"""Keeps a stream of worker processes within its limits: looks, has the guard decide, applies.
+
+Everything happens inside the trainer's `__next__`, twice a second at most.
+
+    crew, machine ── Seen ──► guard ──► Flow.most, the slabs' allowance, what kept batches may hold
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from wellfed._engine.arrivals import Unpacker
+from wellfed._engine.board import turn
+from wellfed._engine.crew import Crew
+from wellfed._engine.epoch import Epoch
+from wellfed._engine.flow import Flow
+from wellfed._engine.guard import Decision, Fewer, Keep, Seen, State, Window, kept_bytes, step
+from wellfed._limits import Limits
+from wellfed.errors import PlanTooLarge
+from wellfed.job import Job
+from wellfed.records.amounts import size
+
+__all__ = ["Limiter", "check_workers"]
+
+# A look takes 0.1 ms (benchmarks/soak.py): twice a second is 0.02 % of the time. The machine's own
+# memory moves by some hundred MB in that time, which `FREE_SHARE` leaves free.
+LOOK_S = 0.5
+
+# A worker's own memory is looked at one worker at a time, and for so small a share of the time.
+PRIVATE_S = 0.5
+PRIVATE_SHARE = 0.0005
+
+# What a batch that must have room waits for idle workers to give up theirs, all in all.
+PATIENCE_S = 0.25
+WAIT_S = 0.01
+
+# Until the first batch shows what one takes, slabs have so much of what may be taken: making one
+# takes samples, too.
+FIRST_SHARE = 0.5
+
+
+def check_workers(job: Job, workers: int, why_each: str | None) -> None:
+    """Refuse more worker processes than fit.
+
+    Args:
+        job: what is loaded, with its limits.
+        workers: how many there are to be.
+        why_each: why each logical worker needs a process of its own; None if it needs none.
+
+    Raises:
+        PlanTooLarge: they do not fit.
+    """
+    limits = job.limits
+    if limits is None or workers <= limits.most_workers:
+        return
+    needed = f"; each logical worker needs its own here, since {why_each}" if why_each else ""
+    raise PlanTooLarge(
+        f"{workers} worker processes do not fit, and {limits.most_workers} do{needed}: "
+        f"{limits.binding} Use num_workers={limits.most_workers}"
+        f"{', or raise memory_limit' if limits.given else ''}."
+    )
+
+
+class Limiter:
+    """The limits of one stream."""
+
+    def __init__(self, limits: Limits | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            limits: what may be taken; None: nothing is limited.
+            clock: monotonic seconds.
+        """
+        self._limits = limits
+        self._clock = clock
+        self._state: State | None = None
+        self._next_look_s = 0.0
+        self._next_private_s = 0.0
+        self._private: dict[int, float] = {}
+        self._turn = self._batch_bytes = 0
+        self._wanting_since_s: float | None = None
+
+    def begin(self, crew: Crew, window: int) -> None:
+        """Workers have started: before they are sent anything.
+
+        Args:
+            crew: the workers.
+            window: batches that the plan would have in the making or ready.
+        """
+        if self._limits is None:
+            return
+        limit, workers = float(self._limits.memory_bytes), len(crew)
+        slabs = max(0.0, limit - workers * self._limits.worker_bytes)
+        self._state = State(
+            limit_bytes=limit,
+            workers=workers,
+            full=window,
+            window=window,
+            slabs_bytes=slabs,
+            ranks=self._limits.ranks,
+        )
+        now_s = self._clock()
+        self._next_look_s, self._next_private_s = now_s, now_s + PRIVATE_S
+        self._private.clear()
+        crew.allow(int(FIRST_SHARE * slabs), int(limit))
+
+    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, window: int) -> int | None:
+        """Look whether all is within its limits, unless it was looked at a moment ago.
+
+        Returns:
+            How many workers have room, where those that there are have not; else None.
+        """
+        if self._limits is None or self._state is None:
+            return None
+        now_s = self._clock()
+        batch_bytes = unpacker.largest_bytes
+        if not batch_bytes or (now_s < self._next_look_s and batch_bytes == self._batch_bytes):
+            return None
+        self._batch_bytes = batch_bytes
+        self._next_look_s = now_s + LOOK_S
+        state = self._state
+        self._state = replace(state, workers=len(crew), full=window, window=self.most(window))
+        seen = Seen(
+            at_s=now_s,
+            slabs_bytes=crew.slabs_bytes,
+            batch_bytes=batch_bytes,
+            kept_bytes=crew.leased_bytes,
+            workers_bytes=self._workers_bytes(crew, now_s),
+            room=self._limits.room(),
+        )
+        before = self._state
+        self._state, decision = step(before, seen)
+        self._say(before, decision, seen)
+        flow.most = self._state.window
+        unpacker.kept_bytes = kept_bytes(self._state, seen.batch_bytes)
+        crew.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
+        return decision.workers if isinstance(decision, Fewer) else None
+
+    def most(self, window: int) -> int:
+        """Batches that may be in the making, where the plan would have so many."""
+        state = self._state
+        if state is None or state.window == state.full:
+            return window
+        return min(window, state.window)
+
+    def wait_s(
+        self, left_s: float | None, epoch: Epoch, crew: Crew, unpacker: Unpacker
+    ) -> float | None:
+        """How long to wait for the batch that is due, which is said to be; None: for ever."""
+        if self._state is None:
+            return left_s
+        slabs, batch = crew.slabs_bytes, unpacker.largest_bytes
+        room = self._state.slabs_bytes - slabs
+        idle = slabs - crew.leased_bytes - epoch.flow.ready * batch
+        now_s = self._clock()
+        if self._wanting_since_s is None:
+            self._wanting_since_s = now_s
+        since_s = self._wanting_since_s
+        if room >= batch or idle < batch or now_s - since_s > PATIENCE_S:
+            crew.want(turn(epoch.number, epoch.flow.due))
+            return left_s
+        # Others hold free slabs: they give them up, and then there is room.
+        crew.allow(int(self._state.slabs_bytes), int(self._state.limit_bytes))
+        return WAIT_S if left_s is None else min(left_s, WAIT_S)
+
+    def came(self, crew: Crew) -> None:
+        """The batch that was waited for is here."""
+        if self._wanting_since_s is not None:
+            self._wanting_since_s = None
+            crew.want(0)
+
+    def _workers_bytes(self, crew: Crew, now_s: float) -> float:
+        """Their own memory: as last seen of those that were looked at, the forecast of others."""
+        assert self._limits is not None
+        if now_s >= self._next_private_s and (pids := crew.met_pids):
+            self._turn = (self._turn + 1) % len(pids)
+            found = self._limits.private_bytes(pids[self._turn])
+            if found is not None:
+                self._private[pids[self._turn]] = found
+            took_s = self._clock() - now_s
+            self._next_private_s = now_s + max(PRIVATE_S, took_s / PRIVATE_SHARE)
+        known = list(self._private.values())
+        # One that has not been seen has its samples, besides what it has at rest.
+        rest = self._limits.worker_bytes + self._batch_bytes
+        others = sum(known) / len(known) if known else rest
+        return sum(known) + (len(crew) - len(known)) * others
+
+    def _say(self, before: State, decision: Decision, seen: Seen) -> None:
+        assert self._limits is not None
+        if isinstance(decision, Keep):
+            return
+        if isinstance(decision, Window) and decision.batches >= before.window:
+            self._limits.say(
+                "more",
+                f"Memory is there again: {_of_batches(decision.batches)} in the making, "
+                f"no longer {before.window}.",
+            )
+            return
+        batches, workers = self.most(before.full), ""
+        if isinstance(decision, Fewer):
+            workers = f", {decision.workers} workers instead of {before.workers}"
+        left = f", {size(seen.room.left_bytes)} left" if seen.room is not None else ""
+        self._limits.say(
+            "less",
+            f"Memory is short ({decision.why}): {_of_batches(batches)} in the making, no longer "
+            f"{before.window}{workers}, at {size(seen.batch_bytes)} each. Workers have "
+            f"{size(seen.workers_bytes)} of their own, batches {size(seen.slabs_bytes)}, of "
+            f"{size(before.limit_bytes)}{left}.",
+        )
+
+
+def _of_batches(number: int) -> str:
+    return f"{number} batch" if number == 1 else f"{number} batches"
