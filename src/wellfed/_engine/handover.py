@@ -102,7 +102,7 @@ class Handover:
             return False
         self._slabs.trim(allowance - nbytes)
         # Threads hold several batches at once, and any of them may be the one.
-        wanted = page.wanted and (self._turn <= page.wanted or page.number < 0)
+        wanted = page.wanted and (self._turn <= page.wanted or len(page.held()) > 1)
         if wanted or self._slabs.bytes + nbytes <= allowance:
             return True
         if self._hang_up.poll(LOOK_MS):
