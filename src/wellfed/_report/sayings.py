@@ -26,8 +26,8 @@ FLAT = 0.98
 """Within two per cent of the best forecast, more workers gain nothing that could be noticed."""
 
 AT_THE_LIMIT = 0.85
-"""From this share of a limit on, the forecast is said to run into it: the model's cores lose some
-of their worth when all are busy, so it comes near a limit and never quite reaches it."""
+"""From this share of a limit on, the upper end of a forecast is said to run into it: the model's
+cores lose some of their worth when all are busy, so it comes near a limit and rarely reaches it."""
 
 NOTICED = 1.03
 """Forecasts nearer to each other than three per cent are the same."""
@@ -57,11 +57,12 @@ def about_workers(points: Sequence[Point], levels: Sequence[Level], workers: int
     here = next((point for point in points if point.at == workers), None)
     if here is None:
         return ""
-    best = max(point.value for point in points)
+    top = max(points, key=lambda one: one.value)
+    best = top.value
     enough = next(point for point in points if point.value >= FLAT * best)
     lowest = min(levels, key=lambda one: one.value, default=None)
     why = ""
-    if lowest is not None and best >= AT_THE_LIMIT * lowest.value:
+    if lowest is not None and top.high >= AT_THE_LIMIT * lowest.value:
         allow = "allow" if lowest.label.endswith("s") else "allows"
         why = f": {lowest.label} {allow} at most {lowest.value:,.0f} {unit}"
     if here.value >= FLAT * best:
