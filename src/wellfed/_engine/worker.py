@@ -179,16 +179,15 @@ class _Inbox:
             try:
                 return self._taken(self._own if self._own_fd in ready else self._shared)
             except BlockingIOError:
-                self._page.taking = False  # another worker took it
+                self._page.missed()  # another worker took it
 
     def _taken(self, source: socket.socket) -> Task | None:
         # In this order: should this process be killed between any two of these lines, then what
         # the trainer finds neither in the queue nor in the hands of the living was taken here.
-        self._page.taking = True
+        self._page.take()
         task = wire.read_task(source)
         if task is not None:
             self._page.hold(key_of(task))
-        self._page.taking = False
         return task
 
     def done(self, task: Task) -> None:
