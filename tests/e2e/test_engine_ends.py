@@ -1,6 +1,8 @@
 """Every way out of a loader, and that nothing stays behind."""
 
+import errno
 import gc
+import multiprocessing
 import os
 import pickle
 import signal
@@ -9,8 +11,7 @@ import sys
 import textwrap
 import threading
 import warnings
-from collections.abc import Iterator
-from multiprocessing import forkserver, resource_tracker
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from torch.utils.data import Sampler, default_collate, get_worker_info
 
 import wellfed
 from wellfed._engine import memory
+from wellfed._engine.crew import Crew
+from wellfed.errors import SharedMemoryFull
 
 LOADERS: list[Any] = [TorchDataLoader, wellfed.DataLoader]
 
@@ -30,26 +33,6 @@ LOADERS: list[Any] = [TorchDataLoader, wellfed.DataLoader]
 def loader(dataset: Any = None, **options: Any) -> Any:
     given = {"batch_size": 4, "num_workers": 2, **options}
     return wellfed.DataLoader(Numbers(24, 2000) if dataset is None else dataset, **given)
-
-
-def left() -> tuple[int, int, int]:
-    """Descriptors, threads, and mappings of shared memory of this process."""
-    gc.collect()
-    maps = Path("/proc/self/maps").read_text().splitlines()
-    mapped = sum("wellfed" in line for line in maps)
-    return psutil.Process().num_fds(), threading.active_count(), mapped
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Fails a test that leaves descriptors, threads or mappings; `conftest` looks at processes."""
-    # Python's own, which stay: what is made at first use counts for no test.
-    resource_tracker.ensure_running()
-    forkserver.ensure_running()
-    before = left()
-    yield
-    after = left()
-    assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
 
 
 # -- the loop ends, or is left
@@ -68,6 +51,72 @@ def test_an_exception_in_the_loop_leaves_nothing() -> None:
 
     with pytest.raises(ValueError, match="of the step"):
         train()
+
+
+def test_a_generator_that_is_closed_takes_its_workers_along() -> None:
+    def doubled() -> Generator[Any]:
+        for batch in loader():
+            yield 2 * batch
+
+    batches = doubled()
+    assert float(next(batches)[1, 0]) == 2
+    batches.close()
+
+
+def ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_workers_are_ended_leaves_none(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = begun(Numbers())
+    pids = [template_of(batches), *batches._workers]
+    hang_up = Crew._hang_up
+
+    def interrupted(crew: Crew) -> None:
+        hang_up(crew)
+        for _ in range(times):
+            ctrl_c()
+
+    monkeypatch.setattr(Crew, "_hang_up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        batches._shutdown_workers()
+
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_handler_of_the_users_for_ended_children_stays() -> None:
+    heard: list[int] = []
+
+    def hear(number: int, frame: Any) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGCHLD, hear)
+    try:
+        assert firsts(loader()) == [0, 4, 8, 12, 16, 20]
+        assert signal.getsignal(signal.SIGCHLD) is hear
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def iterate_as_daemon(queue: Any) -> None:
+    try:
+        list(loader())
+    except AssertionError as error:
+        queue.put(str(error))
+
+
+def test_a_loader_in_a_daemon_is_refused_as_in_torch() -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    daemon = context.Process(target=iterate_as_daemon, args=(queue,), daemon=True)
+    daemon.start()
+
+    assert queue.get() == "daemonic processes are not allowed to have children"
+    daemon.join(60)
+    queue.close()
 
 
 def test_a_dropped_iterator_is_gone_without_the_garbage_collector() -> None:
@@ -294,6 +343,23 @@ def test_without_anonymous_memory_files_carry_the_batches(monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "_anonymous", refuse)
 
     assert firsts(loader()) == [0, 4, 8, 12, 16, 20]
+
+
+def test_memory_that_runs_out_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither anonymous memory, nor /dev/shm, nor room on the disk for what a batch needs."""
+    allocated = memory._allocated
+
+    def full(descriptor: int, nbytes: int) -> int:
+        if nbytes <= 64 << 10:
+            return allocated(descriptor, nbytes)
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(memory, "_allocated", full)
+    batches = begun(Numbers(floats=50_000))
+
+    with pytest.raises(SharedMemoryFull, match=r"no room for .* Use smaller batches"):
+        next(batches)
 
 
 def test_a_long_list_of_indices_reaches_the_worker() -> None:

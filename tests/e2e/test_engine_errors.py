@@ -13,8 +13,6 @@ from torch.utils.data import Dataset, IterableDataset
 import wellfed
 from wellfed.records import Plan
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
-
 LOADERS: list[Any] = [TorchDataLoader, wellfed.DataLoader]
 
 

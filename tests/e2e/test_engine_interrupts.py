@@ -13,8 +13,6 @@ from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Flow
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
-
 PLACES: dict[str, tuple[type, str]] = {
     "a record was read": (Crew, "read"),
     "it was noted": (Flow, "arrived"),

@@ -15,8 +15,6 @@ import wellfed
 from wellfed.errors import UsageError
 from wellfed.records import Plan
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
-
 
 class Uneven(Dataset[Any]):
     """Later samples have a key that the first ones lack, and that torch drops with them."""

@@ -67,7 +67,7 @@ class Page:
         self._words = whole[:_FLAGS].cast("q")
         self._flags = whole[_FLAGS:PAGE]
         self._stacks = whole[PAGE:]
-        self._empty = list(range(_HANDS, _HANDS + HANDS))
+        self._empty = list(range(_HANDS + HANDS - 1, _HANDS - 1, -1))
         self._hand_of: dict[int, int] = {}
 
     # -- tasks --------------------------------------------------------------------------------
@@ -77,9 +77,13 @@ class Page:
         """Whether the worker is about to take a task: it may have it, and have written nothing."""
         return bool(self._words[_TAKING])
 
-    @taking.setter
-    def taking(self, yes: bool) -> None:
-        self._words[_TAKING] = yes
+    def take(self) -> None:
+        """The worker: it is about to take a task, until `hold` or `missed`."""
+        self._words[_TAKING] = 1
+
+    def missed(self) -> None:
+        """The worker: there was none."""
+        self._words[_TAKING] = 0
 
     def hold(self, key: int) -> None:
         """The worker: it has this task in its hands from here on.
@@ -89,6 +93,7 @@ class Page:
         if self._empty:
             hand = self._hand_of[key] = self._empty.pop()
             self._words[hand] = key + 1
+        self._words[_TAKING] = 0
 
     def let_go(self, key: int) -> None:
         """The worker: what came of the task is on its way."""

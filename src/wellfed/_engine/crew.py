@@ -26,6 +26,7 @@ from typing import Any
 
 from wellfed._engine import wire
 from wellfed._engine.board import DROP, FREE
+from wellfed._engine.interrupts import Calm
 from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
 from wellfed._engine.member import Member, send_all
@@ -434,6 +435,10 @@ class Crew:
             return
         self._closed = True
         self._at_exit.cancel()
+        with Calm():  # nothing would come back to what Ctrl-C breaks off here
+            self._end()
+
+    def _end(self) -> None:
         self._hang_up()
         self._to_all.close()
         self._from_all.close()

@@ -49,6 +49,11 @@ class Deaths:
         of_its_own = self.found & (away.ASKED | away.CHANGED)
         return self._standing or (away.why(of_its_own) if of_its_own else None)
 
+    @property
+    def pending(self) -> bool:
+        """Whether to `look` though nobody has died just now."""
+        return bool(self._unproven)
+
     def begin_anew(self) -> None:
         """All workers have gone, and others come, before anything was delivered."""
         self._unproven, self._seen = "", False

@@ -78,18 +78,23 @@ class Owed:
 
     def sent(self, task: Task, process: int | None) -> None:
         """A task is on its way to a process, or to the queue of all."""
-        queue = self._shared if process is None else self._own.setdefault(process, {})
-        queue[key_of(task)] = task
+        if process is None:
+            self._shared[key_of(task)] = task
+        else:
+            self._own.setdefault(process, {})[key_of(task)] = task
 
     def came(self, process: int, record: Record) -> None:
         """A process has told what came of a task."""
         key = key_of(record)
-        if self._shared.pop(key, None) is None:
-            self._own.get(process, {}).pop(key, None)
+        if self._shared.pop(key, None) is None and process in self._own:
+            self._own[process].pop(key, None)
+        if self._deaths:
+            self._recover(key)
+
+    def _recover(self, key: int) -> None:
+        self._deaths_of.pop(key, None)
         self._came += 1
-        if self._deaths_of:
-            self._deaths_of.pop(key, None)
-        if self._deaths and self._came >= BATCHES_PER_DEATH:
+        if self._came >= BATCHES_PER_DEATH:
             self._came = 0
             self._deaths -= 1
 

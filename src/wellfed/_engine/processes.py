@@ -279,11 +279,12 @@ class ProcessStream:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
-        try:
-            self._deaths.look(self._crew, self._flow, self.states, came=bool(came))
-        except RuntimeError as error:
-            self._end(error)
-            raise
+        if self._crew.dead or self._deaths.pending:
+            try:
+                self._deaths.look(self._crew, self._flow, self.states, came=bool(came))
+            except RuntimeError as error:
+                self._end(error)
+                raise
         return bool(came)
 
     def _end(self, error: RuntimeError) -> None:

@@ -187,19 +187,20 @@ class _Inbox:
             try:
                 return self._taken(self._own if self._own_fd in ready else self._shared)
             except BlockingIOError:
-                self._page.taking = False  # another worker took it
+                self._page.missed()  # another worker took it
         return None
 
     def _taken(self, source: socket.socket) -> Task | None:
         # In this order: should this process be killed between any two of these lines, then what
         # the trainer finds neither in the queue nor in the hands of the living was taken here.
-        self._page.taking = True
+        self._page.take()
         task = wire.read_task(source)
         if task == wire.LEAVE:
             self.left, task = True, None
-        if task is not None:
+        if task is None:
+            self._page.missed()
+        else:
             self._page.hold(key_of(task))
-        self._page.taking = False
         return task
 
     def done(self, task: Task) -> None:

@@ -40,12 +40,16 @@ def test_the_trainer_sees_which_sample_is_under_way(sides: tuple[Page, Page]) ->
 
 def test_the_trainer_sees_which_tasks_are_in_a_workers_hands(sides: tuple[Page, Page]) -> None:
     trainer, worker = sides
-    worker.taking = True
+    worker.take()
+    assert trainer.taking
+
     worker.hold(7)
     worker.hold(0)
-    worker.taking = False
-
     assert sorted(trainer.held()) == [0, 7]
+    assert not trainer.taking
+
+    worker.take()
+    worker.missed()
     assert not trainer.taking
 
     worker.let_go(7)
