@@ -4,6 +4,7 @@ A renderer only draws a `Card`; tests compare it. Numbers that are drawn to scal
 the rest is already in words, so that every renderer says the same.
 """
 
+from wellfed._report.changing import changed
 from wellfed._report.figures import Advice, Bar, Card, Role, Row, Split, Tone
 from wellfed._report.prose import basis, loader_call, side_effects, watch_longer
 from wellfed._report.proving import proof_rows, untested_rows
@@ -59,7 +60,13 @@ def view(report: Report) -> Card:
         advice=advice,
         not_worth=() if verdict.abstains else _not_worth(verdict.knobs, advice),
         also=tuple(_also(f) for f in verdict.findings if f is not bound),
-        small_print=(*basis(report), *_limited(report), *_ignored(verdict), *_unread(report)),
+        small_print=(
+            *basis(report),
+            *changed(report),
+            *_limited(report),
+            *_ignored(verdict),
+            *_unread(report),
+        ),
         wellfed_version=report.wellfed_version,
     )
 

@@ -10,9 +10,21 @@ import msgspec
 import pytest
 
 from wellfed import records
-from wellfed.records import facts, looks, plan, proof, report, stats, status, trace, tuning, verdict
+from wellfed.records import (
+    changes,
+    facts,
+    looks,
+    plan,
+    proof,
+    report,
+    stats,
+    status,
+    trace,
+    tuning,
+    verdict,
+)
 
-MODULES = (facts, looks, plan, proof, report, stats, status, trace, tuning, verdict)
+MODULES = (changes, facts, looks, plan, proof, report, stats, status, trace, tuning, verdict)
 KINDS = [
     kind
     for name in records.__all__
