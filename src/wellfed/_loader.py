@@ -44,6 +44,10 @@ T = TypeVar("T", covariant=True)
 # Batches that a report is made of: 2 MB, and twenty seconds at 5 ms a step.
 REPORTED = 4_096
 
+# Lightning makes an iterator when it loads a checkpoint, and uses it for the next epoch where the
+# checkpoint was written after the last batch of one. Everybody else loops over what is left: nothing.
+NEXT_IF_NONE_LEFT = ("lightning", "pytorch_lightning")
+
 BACKENDS: tuple[Backend, ...] = (Auto(), Inline(), Processes())
 """Who can make batches; the first that does not refuse a job makes it."""
 
@@ -160,7 +164,8 @@ class DataLoader(TorchDataLoader[T]):
             UsageError: it is no such state, or this loader would give other batches; the message
                 says what differs.
         """
-        self._progress.load(self, state, replay)
+        caller = str(sys._getframe(1).f_globals.get("__name__")).partition(".")[0]
+        self._progress.load(self, state, replay, next_if_none_left=caller in NEXT_IF_NONE_LEFT)
 
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.

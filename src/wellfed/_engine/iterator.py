@@ -90,7 +90,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._copy_to = copy_to
         self._job = replace(read_job(loader), base_seed=int(self._base_seed), watched=watched)
         if resumption is not None:
-            start = start_of(resumption)
+            start = start_of(resumption, self._job)
             self._begun_passes, self.delivered = start.epoch, start.number
             self._job = replace(self._job, base_seed=resumption.passed.base_seed, start=start)
         self._progress = progress
