@@ -45,7 +45,7 @@ T = TypeVar("T", covariant=True)
 REPORTED = 4_096
 
 # Lightning makes an iterator when it loads a checkpoint, and uses it for the next epoch where the
-# checkpoint was written after the last batch of one. Everybody else loops over what is left: nothing.
+# checkpoint was written after the last batch of one. Others loop over what is left: nothing.
 NEXT_IF_NONE_LEFT = ("lightning", "pytorch_lightning")
 
 BACKENDS: tuple[Backend, ...] = (Auto(), Inline(), Processes())
@@ -80,7 +80,7 @@ class DataLoader(TorchDataLoader[T]):
     plan: Plan | None
     thread_safe: bool
     _recorder: Recorder | None = None
-    _progress: Progress
+    _progress: Progress | None = None
     device: str | torch.device | None
 
     def __init__(
@@ -115,7 +115,6 @@ class DataLoader(TorchDataLoader[T]):
         self.thread_safe = thread_safe
         self.device = device
         self.snapshot_every_n_steps = snapshot_every_n_steps
-        self._progress = Progress()
         super().__init__(
             dataset,
             batch_size,
@@ -139,10 +138,15 @@ class DataLoader(TorchDataLoader[T]):
         self._recorder = Recorder(site, self, read_plan(self), most_spans=REPORTED)
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
-        iterator = engine_iterator(self, self._seen(), self._progress)
+        iterator = engine_iterator(self, self._seen(), self._came())
         if iterator is not None:
             return iterator
-        return stock_iterator(self, super()._get_iterator, self._progress)
+        return stock_iterator(self, super()._get_iterator, self._came())
+
+    def _came(self) -> Progress:
+        if self._progress is None or self._progress.loader() is not self:
+            self._progress = Progress(self)
+        return self._progress
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, to go on from there: see `load_state_dict`.
@@ -150,7 +154,7 @@ class DataLoader(TorchDataLoader[T]):
         It may be asked at any moment: between two batches, between epochs, before the first. It is
         plain data, which `torch.save` writes and `torch.load(weights_only=True)` reads.
         """
-        return resume.plain(self._progress.position(self))
+        return resume.plain(self._came().position(self))
 
     def load_state_dict(self, state: dict[str, Any], *, replay: bool | None = None) -> None:
         """Go on from where a loader stood: the next iterator gives what that one had left to give.
@@ -165,7 +169,7 @@ class DataLoader(TorchDataLoader[T]):
                 says what differs.
         """
         caller = str(sys._getframe(1).f_globals.get("__name__")).partition(".")[0]
-        self._progress.load(self, state, replay, next_if_none_left=caller in NEXT_IF_NONE_LEFT)
+        self._came().load(self, state, replay, next_if_none_left=caller in NEXT_IF_NONE_LEFT)
 
     def _seen(self) -> Recorder:
         # A copy of a loader has nothing of what the original has seen.

@@ -66,7 +66,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._clock = time.perf_counter_ns  # its own, for `__del__` when the interpreter ends
         began_ns = self._clock()
         resumption = progress.taken_up() if progress is not None else None
-        self._passage = Passage(loader, resumption)
+        self._passage = Passage(loader, plan, resumption)
         self.delivered = 0
         """Batches of this pass that were handed over, or raised, in the order of the sampler."""
         self._begun_passes = 0

@@ -39,16 +39,17 @@ class Tells(Protocol):
 class Progress:
     """Of one loader, over all its iterators: that which was begun last counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Any) -> None:
         """It was not begun."""
+        self.loader = weakref.ref(loader)
+        """Whose it is; a copy of the loader has not come anywhere."""
         self._iterator: weakref.ref[Tells] | None = None
         self._passed: Passed | None = None
         self._resumption: Resumption | None = None
         self._loaded: Position | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the loader has not come anywhere.
-        return type(self), ()
+        return type(None), ()
 
     def follow(self, iterator: Tells) -> None:
         """It begins."""
@@ -152,7 +153,7 @@ def start_of(resumption: Resumption, job: Job) -> Start:
         epoch=passed.number,
         number=passed.delivered,
         position=passed.position,
-        # Workers of an iterable that have ended are passed over; of others batch k has home k mod N.
+        # Of an iterable, workers that have ended are passed over; else batch k has home k mod N.
         turn=passed.turn if job.iterable else passed.delivered % max(1, job.workers),
         beyond=frozenset(passed.beyond),
         streams=passed.streams,
