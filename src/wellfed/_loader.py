@@ -52,6 +52,10 @@ T = TypeVar("T", covariant=True)
 # Batches that a report is made of: 2 MB, and twenty seconds at 5 ms a step.
 REPORTED = 4_096
 
+# Lightning makes an iterator when it loads a checkpoint, and uses it for the next epoch where the
+# checkpoint was written after the last batch of one. Others loop over what is left: nothing.
+NEXT_IF_NONE_LEFT = ("lightning", "pytorch_lightning")
+
 BACKENDS: tuple[Backend, ...] = (Auto(), Inline(), Processes())
 """Who can make batches; the first that does not refuse a job makes it."""
 
@@ -97,7 +101,7 @@ class DataLoader(TorchDataLoader[T]):
     thread_safe: bool
     memory_limit: int | str | None
     _recorder: Recorder | None = None
-    _progress: Progress
+    _progress: Progress | None = None
     _tuned: Answer | None = None
     """What was measured of a plan from a file, until that was confirmed."""
     _plan_file: str = ""
@@ -143,7 +147,6 @@ class DataLoader(TorchDataLoader[T]):
         self.thread_safe = thread_safe
         self.device = device
         self.snapshot_every_n_steps = snapshot_every_n_steps
-        self._progress = Progress()
         self.autotune = autotune
         self.memory_limit = memory_limit
         _limit_bytes(memory_limit)
@@ -180,7 +183,7 @@ class DataLoader(TorchDataLoader[T]):
             iterator = self._on_engine(live)
         tuned, self._tuned = self._tuned, None
         if iterator is None:
-            return stock_iterator(self, super()._get_iterator, self._progress)
+            return stock_iterator(self, super()._get_iterator, self._came())
         live.began(iterator)
         if tuned is not None:
             prove(iterator, tuned, self._plan_file, self._forget_plan)
@@ -188,7 +191,12 @@ class DataLoader(TorchDataLoader[T]):
 
     def _on_engine(self, live: Live) -> EngineIterator | None:
         tuning = live if self._tunes_itself() else None
-        return engine_iterator(self, self._seen(), self._progress, tuning)
+        return engine_iterator(self, self._seen(), self._came(), tuning)
+
+    def _came(self) -> Progress:
+        if self._progress is None or self._progress.loader() is not self:
+            self._progress = Progress(self)
+        return self._progress
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, to go on from there: see `load_state_dict`.
@@ -196,7 +204,7 @@ class DataLoader(TorchDataLoader[T]):
         It may be asked at any moment: between two batches, between epochs, before the first. It is
         plain data, which `torch.save` writes and `torch.load(weights_only=True)` reads.
         """
-        return resume.plain(self._progress.position(self))
+        return resume.plain(self._came().position(self))
 
     def load_state_dict(self, state: dict[str, Any], *, replay: bool | None = None) -> None:
         """Go on from where a loader stood: the next iterator gives what that one had left to give.
@@ -210,7 +218,8 @@ class DataLoader(TorchDataLoader[T]):
             UsageError: it is no such state, or this loader would give other batches; the message
                 says what differs.
         """
-        self._progress.load(self, state, replay)
+        caller = str(sys._getframe(1).f_globals.get("__name__")).partition(".")[0]
+        self._came().load(self, state, replay, next_if_none_left=caller in NEXT_IF_NONE_LEFT)
 
     def _forget_plan(self) -> None:
         """From the next iterator on `num_workers` decides again."""

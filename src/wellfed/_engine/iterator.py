@@ -75,7 +75,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._look_ns = -1.0 if look is not None and recorder is not None else float("inf")
         began_ns = self._clock()
         resumption = progress.taken_up() if progress is not None else None
-        self._passage = Passage(loader, resumption)
+        self._passage = Passage(loader, plan, resumption)
         self.delivered = 0
         """Batches of this pass that were handed over, or raised, in the order of the sampler."""
         self._begun_passes = 0
@@ -100,7 +100,7 @@ class EngineIterator(_BaseDataLoaderIter):
             read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
         )
         if resumption is not None:
-            start = start_of(resumption)
+            start = start_of(resumption, self._job)
             self._begun_passes, self.delivered = start.epoch, start.number
             self._job = replace(self._job, base_seed=resumption.passed.base_seed, start=start)
         self._progress = progress

@@ -22,9 +22,11 @@ from wellfed._engine import owned
 from wellfed._engine.generators import go_on_from
 from wellfed._engine.positions import samples_in
 from wellfed._engine.randomness import restore, states
+from wellfed._engine.reading import ahead
 from wellfed._engine.resume import Passed, Surroundings
 from wellfed._engine.stateful import is_stateful
 from wellfed._engine.stream_states import StreamState, packed, unpacked
+from wellfed.records import Plan
 
 __all__ = ["Passage", "Resumption"]
 
@@ -46,11 +48,12 @@ class Resumption:
 class Passage:
     """The passes of one iterator, one after the other."""
 
-    def __init__(self, loader: Any, resumption: Resumption | None = None) -> None:
+    def __init__(self, loader: Any, plan: Plan, resumption: Resumption | None = None) -> None:
         """Nothing has begun.
 
         Args:
             loader: whose sampler is read.
+            plan: says how far ahead.
             resumption: where to take up the first pass.
         """
         self._generators = owned.generators_of(loader)
@@ -58,7 +61,7 @@ class Passage:
         self._told = _told_epochs(loader)
         self._sampler = _stateful_sampler(loader)
         self._lazily = not loader.num_workers
-        self._ahead = int(loader.num_workers) * max(1, loader.prefetch_factor or 2)
+        self._ahead = int(loader.num_workers) * ahead(plan)
         self._resumption = resumption
         self._trainers: tuple[Any, ...] = states() if resumption is not None else ()
         self._begun: Surroundings | None = None

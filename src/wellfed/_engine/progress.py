@@ -16,6 +16,7 @@ from wellfed._engine.resume import (
     Passed,
     Position,
     doubts,
+    ended_if,
     read,
     way,
 )
@@ -38,16 +39,17 @@ class Tells(Protocol):
 class Progress:
     """Of one loader, over all its iterators: that which was begun last counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Any) -> None:
         """It was not begun."""
+        self.loader = weakref.ref(loader)
+        """Whose it is; a copy of the loader has not come anywhere."""
         self._iterator: weakref.ref[Tells] | None = None
         self._passed: Passed | None = None
         self._resumption: Resumption | None = None
         self._loaded: Position | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the loader has not come anywhere.
-        return type(self), ()
+        return type(None), ()
 
     def follow(self, iterator: Tells) -> None:
         """It begins."""
@@ -77,14 +79,24 @@ class Progress:
             epoch=passed,
         )
 
-    def load(self, loader: Any, state: Any, replay: bool | None) -> None:
+    def load(
+        self, loader: Any, state: Any, replay: bool | None, *, next_if_none_left: bool = False
+    ) -> None:
         """The next iterator is to go on from there.
+
+        Args:
+            loader: whose it is.
+            state: what `plain` returned.
+            replay: whether to make again what was delivered; None: where that is necessary.
+            next_if_none_left: whether that is the next epoch, where no batch of this one is left.
 
         Raises:
             UsageError: it cannot; the message says why.
         """
         kind, generators = kind_of(loader), owned.generators_of(loader)
         position = read(state, kind)
+        if next_if_none_left:
+            position = ended_if(position, _batches_of(loader), persistent=loader.persistent_workers)
         if len(position.generators) != len(generators):
             raise UsageError(
                 f"the loader that was saved held {len(position.generators)} random generators "
@@ -108,6 +120,13 @@ class Progress:
         return resumption
 
 
+def _batches_of(loader: Any) -> int | None:
+    try:
+        return None if loader._dataset_kind else len(loader)
+    except TypeError:  # a sampler without a length
+        return None
+
+
 def kind_of(loader: Any) -> Kind:
     """What a state must agree in with this loader."""
     samplers = dict.fromkeys((type(loader._index_sampler), type(loader.sampler)))
@@ -123,7 +142,7 @@ def kind_of(loader: Any) -> Kind:
     )
 
 
-def start_of(resumption: Resumption) -> Start:
+def start_of(resumption: Resumption, job: Job) -> Start:
     """Where a stream begins to go on from there."""
     passed = resumption.passed
     if resumption.again:
@@ -134,7 +153,8 @@ def start_of(resumption: Resumption) -> Start:
         epoch=passed.number,
         number=passed.delivered,
         position=passed.position,
-        turn=passed.turn,
+        # Of an iterable, workers that have ended are passed over; else batch k has home k mod N.
+        turn=passed.turn if job.iterable else passed.delivered % max(1, job.workers),
         beyond=frozenset(passed.beyond),
         streams=passed.streams,
         held=passed.held,
@@ -188,6 +208,8 @@ def _start_inline(iterator: Any) -> Start:
 def _lacks(job: Job, start: Start, homes: list[int]) -> str:
     """What batches depend on besides what is saved."""
     said = all(home in start.held for home in homes)
+    if not start.number and not start.epoch:
+        return ""
     if job.iterable:
         if said or not start.number:
             return ""

@@ -27,6 +27,7 @@ __all__ = [
     "Position",
     "Surroundings",
     "doubts",
+    "ended_if",
     "plain",
     "read",
     "way",
@@ -205,6 +206,15 @@ def way(position: Position, replay: bool | None) -> str:
             "to go on by position alone."
         )
     return AGAIN
+
+
+def ended_if(position: Position, batches: int | None, *, persistent: bool) -> Position:
+    """The same, between two epochs if all batches of one were delivered."""
+    epoch = position.epoch
+    if epoch is None or batches is None or epoch.delivered < batches:
+        return position
+    ended = msgspec.structs.replace(epoch, ended=True)
+    return msgspec.structs.replace(position, epoch=ended if persistent else None)
 
 
 def doubts(position: Position, kind: Kind, *, again: bool) -> list[str]:

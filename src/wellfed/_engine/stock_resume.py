@@ -8,6 +8,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine.passage import Passage
 from wellfed._engine.progress import Progress
+from wellfed._engine.reading import read_plan
 from wellfed._engine.resume import Passed
 
 __all__ = ["stock_iterator"]
@@ -26,7 +27,7 @@ def stock_iterator(
         progress: told how far the loader has come, and tells where to take it up.
     """
     resumption = progress.taken_up()
-    passage = Passage(loader, resumption)
+    passage = Passage(loader, read_plan(loader), resumption)
     passage.begin()
     try:
         iterator = make()

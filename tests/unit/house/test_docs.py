@@ -149,6 +149,16 @@ def test_the_code_of_a_page_runs_section_by_section() -> None:
     assert "The plan asks for torch's own iterator." in ran.stderr
 
 
+def test_the_code_of_the_page_on_resuming_runs() -> None:
+    code = DOCS / "examples" / "resume.py"
+    page = (DOCS / "how-to" / "resume.md").read_text()
+
+    subprocess.run([sys.executable, str(code)], check=True, timeout=60)
+
+    sections = re.findall(r"--8<-- \[start:(\w+)\]", code.read_text())
+    assert re.findall(rf'--8<-- "docs/examples/{code.name}:(\w+)"', page) == sections
+
+
 def test_the_picture_of_a_batchs_journey_is_the_one_its_script_draws() -> None:
     spec = importlib.util.spec_from_file_location("journey", DOCS / "img" / "make_journey.py")
     assert spec is not None
