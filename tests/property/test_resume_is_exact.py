@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from resume_jobs import (
     LENGTH,
     Asking,
@@ -27,6 +29,7 @@ from resume_jobs import (
 from torch.utils.data import RandomSampler, TensorDataset
 
 import wellfed
+from wellfed.records import Plan
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
