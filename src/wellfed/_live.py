@@ -134,7 +134,7 @@ class Live:
         plan = iterator.plan
         if self._state is not None and plan != self._state.plan:
             return self._pending(iterator, plan, now_ns)
-        seen = lately(self._recorder.newest_first(), self._since_ns, plan.threads)
+        seen = lately(reversed(self._recorder.entries), self._since_ns, plan.threads)
         if seen is None or not _enough(seen):
             return now_ns + AGAIN_NS
         self._since_ns = now_ns
@@ -158,7 +158,7 @@ class Live:
             self._crowd = crowding()
         crowd = self._crowd(one.pid for one in iterator._workers)
         plan, period_s = iterator.plan, seen.seconds / seen.batches
-        making_s, whole = seen.making_s, self._recorder.epoch_batches
+        making_s, whole = seen.making_s, self._recorder.whole_epoch
         left = None if whole is None else max(0, whole - iterator._num_yielded)
         return Window(
             batches=seen.batches,

@@ -8,7 +8,7 @@ import logging
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,7 @@ MOST_HOT = 32
 MOST_LOOKS = 512
 MOST_DECISIONS = 4  # shown
 MOST_LIMITED = 32
+MOST_PLANS = 64
 
 
 class Recorder:
@@ -72,7 +73,8 @@ class Recorder:
         self.name = name
         """What tells this loader from others; the same in every rank of a run."""
         self.site = site
-        self.plan = plan
+        self._plans: deque[tuple[int, Plan]] = deque([(0, plan)], maxlen=MOST_PLANS)
+        """From which batch on batches were made how."""
         self.kind = f"{type(loader).__module__}.{type(loader).__qualname__}"
         self.loader: Callable[[], Any] = weakref.ref(loader)
         """The loader that was last iterated, of those built by this line."""
@@ -109,6 +111,16 @@ class Recorder:
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of the loader, in this process or another, was seen nowhere yet.
         return type(None), ()
+
+    @property
+    def plan(self) -> Plan:
+        """How batches are made now."""
+        return self._plans[-1][1]
+
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        if plan != self.plan:
+            self._plans.append((self.batches, plan))
 
     def begin(self, iter_ns: int, *, lightly: bool = False, shown: bool = True) -> "Pass":
         """A new pass over the loader: its iterator is being made or reset.
@@ -198,16 +210,6 @@ class Recorder:
         maker.close()
         self._idle_makers.append(maker)
 
-    def newest_first(self) -> Iterator[tuple[Any, ...]]:
-        """What is kept of batches, the last one first: an Entry each, as a plain tuple."""
-        yield from reversed(self._spans)
-
-    @property
-    def epoch_batches(self) -> int | None:
-        """Batches of the last epoch that was seen whole; None before there was one."""
-        whole = (one.get("batches") for one in reversed(self._epochs) if one.get("complete"))
-        return next(whole, None)
-
     @property
     def entries(self) -> "deque[tuple[Any, ...]]":
         """What is kept of the last batches, an Entry each as a plain tuple. Not to be changed."""
@@ -251,17 +253,24 @@ class Recorder:
             wait_s=self.waited_ns / 1e9,
             depth=self.plan.depth,
             persistent=self.plan.persistent,
-            payload_bytes=max((span.payload_bytes for span in self._made_spans()), default=0),
+            payload_bytes=max(
+                (span.payload_bytes for span in self._made_spans(tuple(self._spans), self.plan)),
+                default=0,
+            ),
         )
 
     def trace(self, zero_ns: int, ended_ns: int, **more: Any) -> Trace:
-        """Everything so far as a Trace whose times count from `zero_ns`."""
+        """Everything so far as a Trace whose times count from `zero_ns`.
+
+        Where the plan has changed it is of the one that made most of the batches that are kept.
+        """
         self.stall.resolve()
         epochs = tuple(self._epochs)
         first = epochs[0]["index"] if epochs else 0
-        spans = tuple(self._made_spans(first, zero_ns))
+        plan, entries = self._longest()
+        spans = tuple(self._made_spans(entries, plan, first, zero_ns))
         return Trace(
-            plan=self.plan,
+            plan=plan,
             site=self.site,
             loader=self.kind,
             ended_ns=ended_ns - zero_ns,
@@ -289,14 +298,28 @@ class Recorder:
             **more,
         )
 
-    def _made_spans(self, first: int = 0, zero_ns: int = 0) -> Iterator[Span]:
-        """The spans of what is kept, from epoch `first` on."""
-        for one in map(Entry._make, tuple(self._spans)):
+    def _longest(self) -> tuple[Plan, tuple[tuple[Any, ...], ...]]:
+        """The plan that made most of what is kept, and what it made; of equals the last."""
+        kept, plans = tuple(self._spans), tuple(self._plans)
+        dropped = self.batches - len(kept)
+        starts = [max(0, number - dropped) for number, _ in plans]
+        starts[0] = 0
+        parts = [
+            (plan, kept[begun:ended])
+            for (_, plan), begun, ended in zip(plans, starts, [*starts[1:], None], strict=True)
+        ]
+        return max(reversed(parts), key=lambda part: len(part[1]))
+
+    def _made_spans(
+        self, entries: Iterable[tuple[Any, ...]], plan: Plan, first: int = 0, zero_ns: int = 0
+    ) -> Iterator[Span]:
+        """The spans of these entries, from epoch `first` on."""
+        for one in map(Entry._make, entries):
             if one.epoch >= first:
                 yield span_of(
                     one,
                     first_epoch=first,
                     zero_ns=zero_ns,
                     stall_ns=self.stall.stalls_ns.get(one.key, -1),
-                    inside=self.plan.backend == "inline",
+                    inside=plan.backend == "inline",
                 )
