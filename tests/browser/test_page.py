@@ -88,6 +88,35 @@ def test_pointing_at_a_bar_says_what_it_is(opened: Opened) -> None:
     assert "computing" in (label.text_content() or "")
 
 
+def test_a_number_that_is_reached_by_keyboard_says_what_it_is(opened: Opened) -> None:
+    number = opened.page.locator(".whole .tip").first
+    number.focus()
+    said = number.locator(".said")
+    said.wait_for(timeout=5000)
+
+    assert "From one batch to the next" in (said.text_content() or "")
+    box = said.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= DESK["width"]
+
+
+def test_a_findings_link_opens_what_the_documentation_says(opened: Opened) -> None:
+    opened.page.locator("header a").click()
+    shown = opened.page.locator("#WF501")
+    shown.locator("h3").first.wait_for(timeout=5000)
+
+    assert "When to ignore it" in (shown.text_content() or "")
+
+
+def test_on_paper_everything_is_open_and_light(opened: Opened) -> None:
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+    assert opened.page.locator("details:not([open])").count() == 0
+    ink = opened.page.evaluate("document.getElementById('chart-stages').layout.font.color")
+    assert ink == "#1c2128"
+
+
 def test_contrast_names_and_structure_pass_axe(opened: Opened) -> None:
     found = Axe().run(opened.page, context={"exclude": [[".main-svg"]]})
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from recorded import NAMES, recorded
-from wellfed._report.timeline import merge_profile, save_timeline, timeline
+from wellfed._report.timeline import MOST_BATCHES, merge_profile, save_timeline, timeline
 from wellfed.errors import ReportError
 
 NEEDS = {
@@ -71,6 +71,20 @@ def test_every_batch_that_a_worker_made_has_an_arrow_to_the_loop() -> None:
     assert ends == {(phase, number): 1 for phase in "sf" for number in made}
     at = {(event["ph"], event["id"]): event["ts"] for event in told if event["ph"] in "sf"}
     assert all(at["s", number] <= at["f", number] for number in made)
+
+
+def test_of_very_many_batches_the_last_are_drawn_and_the_rest_counted() -> None:
+    report = recorded("remote")
+    last = report.trace.spans[-1]
+    spans = tuple(msgspec.structs.replace(last, number=n) for n in range(MOST_BATCHES + 7))
+    drawn = timeline(
+        msgspec.structs.replace(report, trace=msgspec.structs.replace(report.trace, spans=spans))
+    )
+
+    waits = [one["name"] for one in drawn["traceEvents"] if one.get("cat") == "wait"]
+    assert waits[0] == "wait for batch 7"
+    assert len(waits) == MOST_BATCHES
+    assert drawn["metadata"]["batches_left_out"] == 7
 
 
 def test_every_process_is_named() -> None:
