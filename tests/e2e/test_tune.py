@@ -120,6 +120,19 @@ def test_settings_that_raise_are_listed_with_what_they_said() -> None:
     assert all(answer.plan.workers == 0 for answer in report.tuning.answers)
 
 
+def test_wellfeds_own_loader_is_tuned_too() -> None:
+    loader = wellfed.DataLoader(Latency(0.003, length=2000), batch_size=8)
+
+    report = wellfed.tune(loader, step, budget_s=6)
+
+    assert report.tuning is not None
+    assert report.tuning.present.backend == "inline"
+    own = report.tuning.answer("wellfed")
+    assert own is not None
+    assert own.gain.value > 1.2
+    assert own.plan.workers > 0
+
+
 def test_a_stream_is_not_tried() -> None:
     stream: IterableDataset[Any] = Streamed(Latency(0.001, length=200))
 
