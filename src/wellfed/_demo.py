@@ -10,6 +10,7 @@ All runs are plain `wellfed` commands on the shipped script, in processes of the
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,8 @@ __all__ = ["examples_folder", "in_short", "run_demo"]
 
 Tell = Callable[[str], None]
 
-# Of the two minutes that all of it may take: watching, and trials for both loaders.
+# Of the two minutes that all of it may take: watching, and trials for both loaders. Where each run
+# is watched for less, so are they.
 TUNE_WATCHED_S = 8.0
 TUNE_BUDGET_S = 35.0
 
@@ -73,7 +75,7 @@ def run_demo(
         after = _diagnosed(examples, [*data, *options], Path(reports) / "after.json", seconds, tell)
         compare(before, after, remedy)
         Files(html=pages / "after.html").write(after, tell)
-        tuned = _tuned(examples, data, Path(reports) / "tuned.json", tell)
+        tuned = _tuned(examples, data, Path(reports) / "tuned.json", seconds, tell)
     files = [pages / "before.html", pages / "after.html"]
     if tuned is not None:
         card(tuned)
@@ -87,7 +89,7 @@ def run_demo(
 def in_short(
     before: Report, after: Report, remedy: Remedy, tuned: Report | None, files: list[Path]
 ) -> list[str]:
-    """What all of it came to, a line each. Gains are over the script as it was.
+    """What all of it came to, an entry each. Gains are over the script as it was.
 
     Args:
         before: the first run.
@@ -105,9 +107,9 @@ def in_short(
         answer = tuned.tuning.answer(loader) if tuned is not None and tuned.tuning else None
         if answer is not None:
             lines.append(f"{label:<18}{gain(answer.gain.value)} measured: {answer.change}")
+    folded = [textwrap.fill(line, 80, subsequent_indent=" " * 18) for line in lines]
     labels = ["the reports"] + [""] * len(files)
-    lines += [f"{label:<18}{file}" for label, file in zip(labels, files, strict=False)]
-    return lines
+    return folded + [f"{label:<18}{file}" for label, file in zip(labels, files, strict=False)]
 
 
 def _pages(pictures: Path | None) -> Path:
@@ -162,10 +164,13 @@ def _diagnosed(
     return _watched(["diagnose", "--seconds", f"{seconds:g}"], examples, options, report, tell)
 
 
-def _tuned(examples: Path, data: list[str], report: Path, tell: Tell) -> Report | None:
+def _tuned(
+    examples: Path, data: list[str], report: Path, seconds: float, tell: Tell
+) -> Report | None:
     """The report of tuning the script as it was; None, and said, where that was not possible."""
     tell("wellfed: tuning the script as it was, for at most a minute.")
-    verb = ["tune", "--seconds", f"{TUNE_WATCHED_S:g}", "--budget", f"{TUNE_BUDGET_S:g}"]
+    watched_s, budget_s = min(TUNE_WATCHED_S, seconds), min(TUNE_BUDGET_S, 2 * seconds)
+    verb = ["tune", "--seconds", f"{watched_s:g}", "--budget", f"{budget_s:g}"]
     try:
         return _watched(verb, examples, data, report, tell)
     except NoVerdict as error:

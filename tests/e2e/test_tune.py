@@ -120,6 +120,20 @@ def test_settings_that_raise_are_listed_with_what_they_said() -> None:
     assert all(answer.plan.workers == 0 for answer in report.tuning.answers)
 
 
+@pytest.mark.long
+def test_wellfeds_own_loader_is_tuned_too() -> None:
+    loader = wellfed.DataLoader(Latency(0.003, length=2000), batch_size=8)
+
+    report = wellfed.tune(loader, step, budget_s=6)
+
+    assert report.tuning is not None
+    assert report.tuning.present.backend == "inline"
+    own = report.tuning.answer("wellfed")
+    assert own is not None
+    assert own.gain.value > 1.2
+    assert own.plan.workers > 0
+
+
 def test_a_stream_is_not_tried() -> None:
     stream: IterableDataset[Any] = Streamed(Latency(0.001, length=200))
 
@@ -182,7 +196,7 @@ def test_what_cannot_be_swept_is_usage_before_the_script_runs(tmp_path: Path) ->
 
 
 def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wellfed", "tune", "--budget", "60", "--seconds", "2"]
+    command = [sys.executable, "-m", "wellfed", "tune", "--budget", "16", "--seconds", "1"]
     process = subprocess.Popen(
         [*command, str(SCRIPTS / "endless.py")],
         stdout=subprocess.PIPE,
@@ -195,7 +209,7 @@ def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     trials = 0
     for line in process.stderr:
         trials += "it took" in line
-        if trials == 3:
+        if trials == 2:
             break
 
     os.killpg(process.pid, signal.SIGINT)

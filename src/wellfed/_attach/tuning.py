@@ -32,7 +32,7 @@ from wellfed._insight.diagnose import build_case
 from wellfed._planned.key import key_of
 from wellfed._tuner.answer import answer_of, expected_of, trials_of
 from wellfed._tuner.search import Ask, Stop, ask, best_of
-from wellfed._tuner.space import Space, own_space, space
+from wellfed._tuner.space import Space, first_of, own_space, space
 from wellfed._tuner.sweep import Knobs, checked_knobs, swept_space
 from wellfed.errors import NoVerdict
 from wellfed.records import Answer, Case, Report, Trial, Tuning
@@ -73,7 +73,7 @@ def tune(
     """
     knobs = None if wanted.sweep is None else checked_knobs(wanted.sweep)
     case = build_case(report.machine, report.workload, report.trace, np.random.default_rng(0))
-    refused = why_not(loader)
+    refused = why_not(loader, ours=True)
     if case is None or refused:
         raise NoVerdict(f"nothing can be tried: {refused or 'too few batches were seen'}.")
     consumer: Step = HandedOver(step) if step is not None else Replay(replayed_steps(case.trace))
@@ -96,16 +96,23 @@ class _Tuner:
         self._thread_safe = bool(getattr(loader, "thread_safe", False))
 
     def search(self) -> Tuning:
-        """A few trials, led by the model."""
-        found = space(self._case, np.random.default_rng(0), spare_bytes=self._spare_bytes())
+        """A few trials, led by the model; where wellfed's loader ran, torch's with its settings."""
+        present = self._case.plan
+        own_ran = present.backend != "torch"
+        torchs_plan = msgspec.structs.replace(present, backend="torch", threads=0)
+        trace = msgspec.structs.replace(self._case.trace, plan=torchs_plan)
+        case = msgspec.structs.replace(self._case, trace=trace)
+        found = space(case, np.random.default_rng(0), spare_bytes=self._spare_bytes())
         with closing(self._trials(STRETCH_SHARE)) as trials:
             torchs, first = _searched(trials, found, TORCH_SHARE)
             ours = own_space(found, readings_of(first), self._thread_safe)
+            ours = first_of(ours, present) if own_ran else ours
             own, second = _searched(trials, ours, 1.0)
             first, second = trials.close(first, second)
-        answers = answer_of("torch", first, torchs, first), answer_of("wellfed", second, own, first)
-        listed = trials_of("torch", found, first, first)
-        listed += trials_of("wellfed", ours, second, first)
+        base = second if own_ran and second else first
+        answers = answer_of("torch", first, torchs, base), answer_of("wellfed", second, own, base)
+        listed = trials_of("torch", found, first, base)
+        listed += trials_of("wellfed", ours, second, base)
         expected = expected_of(found, readings_of(first))
         return msgspec.structs.replace(self._tuning(trials, listed, answers), expected=expected)
 

@@ -14,7 +14,7 @@ from wellfed.records import Case, Forecast, Plan
 from wellfed.records._record import Record
 from wellfed.records.amounts import size
 
-__all__ = ["Choice", "Space", "own_space", "space", "weigh"]
+__all__ = ["Choice", "Space", "first_of", "own_space", "space", "weigh"]
 
 DEPTHS = (2, 1, 4, 8)
 """Values of `prefetch_factor`; torch's default first."""
@@ -150,6 +150,13 @@ def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> 
     if thread_safe:
         found += _threaded(found)
     return Space(choices=tuple(found), cores=torchs.cores)
+
+
+def first_of(found: Space, present: Plan) -> Space:
+    """The same with the plan that ran first, whether it was among them or not."""
+    known = found.choice(present) or msgspec.structs.replace(found.choices[0], plan=present)
+    others = [one for one in found.choices if one.plan != present]
+    return msgspec.structs.replace(found, choices=(known, *others))
 
 
 def _threaded(found: Sequence[Choice]) -> list[Choice]:

@@ -35,15 +35,24 @@ OPT_OUT = "wellfed_experiments"
 MOST_BATCHES = 4096
 
 
-def why_not(loader: Any) -> str:
-    """Why no experiment can be run on a copy of this loader, in a clause; "" if it can."""
+def why_not(loader: Any, *, ours: bool = False) -> str:
+    """Why no experiment can be run on a copy of this loader, in a clause; "" if it can.
+
+    Args:
+        loader: the user's; None if it is gone.
+        ours: whether one of wellfed's will do: what is tried then is built as one of them, too.
+    """
     if loader is None:
         return "the loader is gone, or ran in another process"
     if _opted_out(loader.dataset):
         return f"its dataset says {OPT_OUT} = False"
     if isinstance(loader.dataset, IterableDataset):
         return "an IterableDataset can be read only by consuming it"
-    own = [name for name in ("__iter__", "_get_iterator") if _overrides(type(loader), name)]
+    own = [
+        name
+        for name in ("__iter__", "_get_iterator")
+        if _overrides(type(loader), name) and not (ours and _is_ours(type(loader), name))
+    ]
     if own:
         return f"{type(loader).__qualname__} brings its own {own[0]}"
     return ""
@@ -54,6 +63,10 @@ def _opted_out(dataset: Any) -> bool:
         return True
     parts = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
     return any(_opted_out(part) for part in parts if part is not None and part is not dataset)
+
+
+def _is_ours(kind: type, name: str) -> bool:
+    return str(getattr(kind, name).__module__).startswith("wellfed.")
 
 
 def _overrides(kind: type, name: str) -> bool:
