@@ -336,11 +336,15 @@ def test_hoarded_batches_keep_no_more_shared_memory_than_is_allowed() -> None:
     assert sum(batch.nbytes for batch in kept) > 2 * max(shared)
 
 
-def test_without_anonymous_memory_files_carry_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", [["_anonymous"], ["_anonymous", "_in_shm"]])
+def test_without_anonymous_memory_files_carry_the_batches(
+    missing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> int:
         raise OSError("refused")
 
-    monkeypatch.setattr(memory, "_anonymous", refuse)
+    for place in missing:
+        monkeypatch.setattr(memory, place, refuse)
 
     assert firsts(loader()) == [0, 4, 8, 12, 16, 20]
 
