@@ -114,7 +114,8 @@ class Live:
 
         Never raises: training goes on whatever happens here.
         """
-        if self._failed:
+        # What is observed is to be seen as it is: a plan that changes would be two runs in one.
+        if self._failed or iterator.job.watched:
             return NEVER
         try:
             return self._look(iterator, now_ns)
