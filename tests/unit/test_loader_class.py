@@ -42,7 +42,7 @@ def test_its_arguments_are_torchs_and_its_own_have_defaults() -> None:
 
     own = [name for name in ours if name not in torchs]
     assert [name for name in ours if name in torchs] == list(torchs)
-    assert own == ["plan", "thread_safe", "device"]
+    assert own == ["plan", "thread_safe", "device", "snapshot_every_n_steps"]
     for name, parameter in torchs.items():
         assert ours[name].default == parameter.default, name
         assert ours[name].kind == parameter.kind, name
