@@ -81,8 +81,9 @@ class Lines(IterableDataset[str]):
 
     def __iter__(self):
         begin, self.begin = self.begin, 0
-        for self.at in range(begin, len(self.lines)):
-            yield self.lines[self.at]
+        for at in range(begin, len(self.lines)):
+            self.at = at
+            yield self.lines[at]
 
     def state_dict(self) -> dict[str, int]:
         return {"next": self.at + 1}

@@ -169,7 +169,7 @@ NEVER_ENDING = "stateful sampler"
 # An epoch that is left has read as far ahead as its plan says, and the next begins after that.
 ENDING = sorted(set(JOBS) - {NEVER_ENDING})
 
-plans = st.builds(
+plans: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     num_workers=st.just(3),
     prefetch_factor=st.integers(1, 3),

@@ -30,6 +30,7 @@ from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed._limits import Limits
+from wellfed.errors import UsageError
 from wellfed.job import Job
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
@@ -126,6 +127,12 @@ class EngineIterator(_BaseDataLoaderIter):
             self._progress.follow(self)
         if resumption is None:
             return
+        if resumption.passed.beyond and self.backend == "inline":
+            raise UsageError(
+                f"the state says that {len(resumption.passed.beyond)} batches were delivered "
+                "before their turn, and batches that are made one by one cannot be left out. "
+                'Pass plan=Plan(backend="processes", ...), as it was when the state was saved.'
+            )
         try:
             for _ in range(resumption.passed.delivered if resumption.again else 0):
                 with contextlib.suppress(Exception):

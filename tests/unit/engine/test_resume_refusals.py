@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 import wellfed
 from wellfed.errors import UsageError
+from wellfed.records import Plan
 
 
 class Numbers(Dataset[int]):
@@ -182,9 +183,7 @@ def test_copies_of_a_loader_begin_at_the_beginning() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torchs_own_iterator_makes_again_what_was_delivered(workers: int) -> None:
-    from wellfed.records import Plan
-
-    how = {"num_workers": workers, "plan": Plan(backend="torch"), "shuffle": True}
+    how: Any = {"num_workers": workers, "plan": Plan(backend="torch"), "shuffle": True}
     torch.manual_seed(2)
     loader: Any = wellfed.DataLoader(Drawing(), batch_size=2, **how)
     batches = iter(loader)
