@@ -9,15 +9,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+
 from wellfed._engine.arrivals import Unpacker
 from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Flow
 from wellfed._engine.guard import Decision, Fewer, Keep, Seen, State, Window, kept_bytes, step
+from wellfed._engine.switching import Switching
 from wellfed._limits import Limits
 from wellfed.errors import PlanTooLarge
 from wellfed.job import Job
+from wellfed.records import Plan
 from wellfed.records.amounts import size
 
 __all__ = ["Limiter", "check_workers"]
@@ -104,11 +108,11 @@ class Limiter:
         self._private.clear()
         crew.allow(int(FIRST_SHARE * slabs), int(limit))
 
-    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, window: int) -> int | None:
+    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, switching: Switching) -> Plan | None:
         """Look whether all is within its limits, unless it was looked at a moment ago.
 
         Returns:
-            How many workers have room, where those that there are have not; else None.
+            The plan with as many workers as have room, where those that there are have not.
         """
         if self._limits is None or self._state is None:
             return None
@@ -118,8 +122,8 @@ class Limiter:
             return None
         self._batch_bytes = batch_bytes
         self._next_look_s = now_s + LOOK_S
-        state = self._state
-        self._state = replace(state, workers=len(crew), full=window, window=self.most(window))
+        state, window = self._state, switching.window
+        self._state = replace(state, workers=len(crew), full=window, window=self._most(window))
         seen = Seen(
             at_s=now_s,
             slabs_bytes=crew.slabs_bytes,
@@ -134,9 +138,16 @@ class Limiter:
         flow.most = self._state.window
         unpacker.kept_bytes = kept_bytes(self._state, seen.batch_bytes)
         crew.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
-        return decision.workers if isinstance(decision, Fewer) else None
+        if isinstance(decision, Fewer):
+            return msgspec.structs.replace(switching.plan, workers=decision.workers)
+        return None
 
-    def most(self, window: int) -> int:
+    def limited(self, flow: Flow) -> Flow:
+        """A new epoch's, with no more in the making than the last one had in the end."""
+        flow.most = self._most(flow.most)
+        return flow
+
+    def _most(self, window: int) -> int:
         """Batches that may be in the making, where the plan would have so many."""
         state = self._state
         if state is None or state.window == state.full:
@@ -196,7 +207,7 @@ class Limiter:
                 f"no longer {before.window}.",
             )
             return
-        batches, workers = self.most(before.full), ""
+        batches, workers = self._most(before.full), ""
         if isinstance(decision, Fewer):
             workers = f", {decision.workers} workers instead of {before.workers}"
         left = f", {size(seen.room.left_bytes)} left" if seen.room is not None else ""

@@ -8,12 +8,10 @@ The loop that moves all this runs inside `__next__`; between two calls the worke
 they were sent, which is all of the window.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import replace
 from torch.utils.data import default_collate
 
 from wellfed._engine import away
@@ -27,6 +25,7 @@ from wellfed._engine.joining import Unfit
 from wellfed._engine.limiting import Limiter, check_workers
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
+from wellfed._engine.refusing import refusal
 from wellfed._engine.switching import Switching, buried
 from wellfed._engine.taking import Taken, deadline_after, left_s
 from wellfed._engine.watch.letters import Delivery
@@ -43,20 +42,8 @@ class Processes:
     name = "processes"
 
     def refuses(self, job: Job, plan: Plan) -> str | None:
-        """Without logical workers all of it is the trainer's own."""
-        if not job.workers:
-            return "num_workers=0 keeps the user's code in the trainer's process."
-        if not plan.workers:
-            return "The plan has no worker process."
-        if plan.threads and not job.thread_safe:
-            return "Threads need thread_safe=True, your word that samples may be fetched together."
-        if plan.threads and (job.iterable or not job.batched):
-            return "Threads fetch the samples of a batch; this dataset is asked for whole ones."
-        if plan.threads and hasattr(job.dataset, "__getitems__"):
-            return "Threads fetch the samples of a batch; this dataset fetches whole ones itself."
-        if not hasattr(os, "pidfd_open"):
-            return "This platform has no process descriptors."
-        return None
+        """Without logical workers all of it is the trainer's own, and threads need consent."""
+        return refusal(job, plan)
 
     def open(self, job: Job, plan: Plan, indices: Iterator[Any]) -> "ProcessStream":
         """Start the workers, and the first epoch."""
@@ -140,7 +127,7 @@ class ProcessStream:
         Returns:
             Why that cannot be; None if it is under way.
         """
-        return Processes().refuses(self._job, plan) or self._switching.ask(plan, self.why_fixed)
+        return refusal(self._job, plan) or self._switching.ask(plan, self.why_fixed)
 
     @property
     def switch_refused(self) -> str | None:
@@ -200,14 +187,10 @@ class ProcessStream:
         return Epoch(number, indices, self._flow, self._calm)
 
     def _new_flow(self, mode: Mode) -> Flow:
-        flow = Flow(
-            workers=self._job.workers,
-            window=self._switching.window,
-            in_order=self.plan.in_order,
-            mode=Mode.FIXED if self._fixed_because else mode,
-        )
-        flow.most = self._limiter.most(self._switching.window)
-        return flow
+        mode = Mode.FIXED if self._fixed_because else mode
+        in_order, window = self.plan.in_order, self._switching.window
+        flow = Flow(workers=self._job.workers, window=window, in_order=in_order, mode=mode)
+        return self._limiter.limited(flow)
 
     def _begin(self) -> None:
         for _ in range(self._switching.window):
@@ -357,11 +340,9 @@ class ProcessStream:
         self._keep_within_limits()
 
     def _keep_within_limits(self) -> None:
-        window = self._switching.window
-        fewer = self._limiter.look(self._flow, self._crew, self._unpacker, window)
-        if fewer is not None:
-            # Where each is needed this is refused, and all that can be done is to read less ahead.
-            self.switch(replace(self.plan, workers=fewer))
+        less = self._limiter.look(self._flow, self._crew, self._unpacker, self._switching)
+        if less is not None:
+            self.switch(less)  # or, where each worker is needed, only less is made ahead
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:
