@@ -74,7 +74,7 @@ def test_what_is_killed_for_memory_under_torch_runs_to_its_end() -> None:
 @pytest.mark.memory_cgroup
 def test_a_limit_that_shrinks_while_training_shrinks_what_is_made_ahead() -> None:
     """And what is given up is there for the trainer: without that it would be killed."""
-    asked = {"options": DEEP, "pause_at": 20, "step_s": 0.05, "grows": 7 * MB}
+    asked = {"options": DEEP, "pause_at": 20, "step_s": 0.05, "grows": 4 * MB}
     with memory_group(2_000 * MB) as group:
         child = started(asked, group.join)
         before = json.loads(child.stdout.readline())

@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import default_collate
-
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came, Unpacker, parcel_of
 from wellfed._engine.board import turn
@@ -28,6 +26,7 @@ from wellfed._engine.parcel import discard
 from wellfed._engine.refusing import refusal
 from wellfed._engine.switching import Switching, buried
 from wellfed._engine.taking import Taken, deadline_after, left_s
+from wellfed._engine.trial import parts_of_trial
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job
@@ -177,7 +176,6 @@ class ProcessStream:
         self._flow.most = self._switching.window
         self._dispatch()
         while self._flow.mode is not Mode.FIXED and self._flow.out:
-            # Nobody takes what comes: each is to be made in its turn, whatever it takes.
             self._crew.want(turn(self._epoch.number, self._flow.first_out))
             self._receive(None)
             self._dispatch()
@@ -195,19 +193,8 @@ class ProcessStream:
     def _begin(self) -> None:
         for _ in range(self._switching.window):
             self._epoch.read()
-        self._flow.split = self._parts_of_trial()
+        self._flow.split = parts_of_trial(self._job, self.plan, self._epoch.first, len(self._crew))
         self._dispatch()
-
-    def _parts_of_trial(self) -> int:
-        first = self._epoch.first
-        can_join = self._job.collate is default_collate and self._job.batched
-        # What threads are for begins once batches may move.
-        parts = 1 if self.plan.threads else 0
-        if can_join and type(first) is list and not hasattr(self._job.dataset, "__getitems__"):
-            share = -(-len(first) // max(1, min(len(self._crew), len(first))))
-            # As many as have a sample each: of five samples three workers get two, two and one.
-            parts = max(parts, -(-len(first) // max(1, share)))
-        return parts if parts > 1 or self.plan.threads else 0
 
     # -- what is sent -------------------------------------------------------------------------
 
@@ -232,12 +219,15 @@ class ProcessStream:
     def ready(self) -> int:
         """Batches that have come: the next one, or some that wait for their turn."""
         with self._calm:
-            try:
-                while not self._dead and self._receive(0):
-                    self._dispatch()
-            except RuntimeError as error:  # a worker died: `__next__` is to say so
-                self._untold = error
+            self._read_all()
         return self._flow.ready
+
+    def _read_all(self) -> None:
+        try:
+            while not self._dead and self._receive(0):
+                self._dispatch()
+        except RuntimeError as error:  # a worker died: `__next__` is to say so
+            self._untold = error
 
     def _receive(self, within_s: float | None) -> bool:
         """Take what has come, and wait for it; whether anything came."""
@@ -340,9 +330,11 @@ class ProcessStream:
         self._keep_within_limits()
 
     def _keep_within_limits(self) -> None:
-        less = self._limiter.look(self._flow, self._crew, self._unpacker, self._switching)
-        if less is not None:
-            self.switch(less)  # or, where each worker is needed, only less is made ahead
+        if self._limiter.due(self._unpacker):
+            self._read_all()  # what workers gave up
+            less = self._limiter.look(self._flow, self._crew, self._unpacker, self._switching)
+            if less is not None:
+                self.switch(less)  # or, where each worker is needed, only less is made ahead
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:
