@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fix docs docs-pictures bench gpu-test clean
+.PHONY: help demo test test-long check fix docs docs-pictures bench soak gpu-test clean
 
 help:  ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ docs-pictures: $(READY)  ## take the documentation's pictures anew, from a run o
 bench: $(READY)  ## measure what the README claims
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/engine.py --write
+
+soak: $(READY)  ## load for minutes while workers are killed and plans change: each byte is checked
+	$(BIN)/python benchmarks/soak.py --batches 70000 --write
 
 gpu-test: $(READY)  ## the tests that need an accelerator
 	$(BIN)/python -m pytest -m gpu tests/gpu

@@ -60,6 +60,8 @@ def write(path: Path, summary: Summary) -> None:
     sections[name] = f"\n{section(summary)}{marker}\n{remarks or '(none)'}\n\n"
     order = [one for one in WORKLOADS if one in rows]
     parts = [TITLE, HEAD, RULE, *(rows[one] for one in order), ""]
+    # What benchmarks/soak.py writes stands in the same file, at its end.
+    order += [one for one in sections if one == "soak"]
     parts += [f"## {one}\n{sections[one].rstrip()}\n" for one in order]
     path.write_text("\n".join(parts))
 

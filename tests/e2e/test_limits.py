@@ -72,21 +72,21 @@ def test_what_is_killed_for_memory_under_torch_runs_to_its_end() -> None:
 
 
 @pytest.mark.memory_cgroup
-def test_a_limit_that_shrinks_while_training_shrinks_what_is_made_ahead() -> None:
-    asked = {"options": DEEP, "pause_at": 20, "step_s": 0.05}
+def test_a_limit_that_shrinks_while_training_shrinks_what_slabs_take() -> None:
+    """And what is given up is there for the trainer: without that it would be killed."""
+    asked = {"options": DEEP, "pause_at": 20, "step_s": 0.05, "grows": 4 * MB}
     with memory_group(2_000 * MB) as group:
         child = started(asked, group.join)
         before = json.loads(child.stdout.readline())
-        group.limit(group.used_bytes + 100 * MB)
+        group.limit(group.used_bytes + 120 * MB)
         ours = ended(child, "go on\n")
         kills = group.kills
 
     assert kills == 0
     assert ours["checksum"] == CHECKSUM
     assert ours["windows"][20] == 32
-    assert min(ours["windows"]) < 32
-    assert len([one for one in ours["limited"] if "the machine" in one]) >= 1
-    assert before["slabs"] > 300 * MB
+    # Spare slabs go first, and batches ahead where that is not enough.
+    assert ours["slabs"] < before["slabs"] - 40 * MB
 
 
 # -- with few open files

@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import default_collate
-
 from wellfed._engine.flow import Flow, Send
 from wellfed._engine.interrupts import Calm
 from wellfed._engine.positions import samples_in
 from wellfed._engine.wire import Task
-from wellfed.job import Job, Start
-from wellfed.records import Plan
+from wellfed.job import Start
 
-__all__ = ["Epoch", "parts_of_trial"]
+__all__ = ["Epoch"]
 
 
 class Epoch:
@@ -117,15 +114,3 @@ class Epoch:
         self.flow = flow
         for _ in self._asked:
             flow.add()
-
-
-def parts_of_trial(job: Job, plan: Plan, first: Any, processes: int) -> int:
-    """Into how many parts the first batch is divided for a trial; 0: its home makes it whole."""
-    can_join = job.collate is default_collate and job.batched
-    # What threads are for begins once batches may move.
-    parts = 1 if plan.threads else 0
-    if can_join and type(first) is list and not hasattr(job.dataset, "__getitems__"):
-        share = -(-len(first) // max(1, min(processes, len(first))))
-        # As many as have a sample each: of four samples three workers get two, two and none.
-        parts = max(parts, -(-len(first) // max(1, share)))
-    return parts if parts > 1 or plan.threads else 0

@@ -9,15 +9,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+
 from wellfed._engine.arrivals import Unpacker
 from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Flow
 from wellfed._engine.guard import Decision, Fewer, Keep, Seen, State, Window, kept_bytes, step
+from wellfed._engine.switching import Switching
 from wellfed._limits import Limits
 from wellfed.errors import PlanTooLarge
 from wellfed.job import Job
+from wellfed.records import Plan
 from wellfed.records.amounts import size
 
 __all__ = ["Limiter", "check_workers"]
@@ -25,6 +29,7 @@ __all__ = ["Limiter", "check_workers"]
 # A look takes 0.1 ms (benchmarks/soak.py): twice a second is 0.02 % of the time. The machine's own
 # memory moves by some hundred MB in that time, which `FREE_SHARE` leaves free.
 LOOK_S = 0.5
+SHORT_LOOK_S = 0.05
 
 # A worker's own memory is looked at one worker at a time, and for so small a share of the time.
 PRIVATE_S = 0.5
@@ -104,22 +109,25 @@ class Limiter:
         self._private.clear()
         crew.allow(int(FIRST_SHARE * slabs), int(limit))
 
-    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, window: int) -> int | None:
-        """Look whether all is within its limits, unless it was looked at a moment ago.
+    def due(self, unpacker: Unpacker) -> bool:
+        """Whether to look again, after reading what workers have given up."""
+        batch_bytes = unpacker.largest_bytes
+        if self._state is None or not batch_bytes:
+            return False
+        return batch_bytes != self._batch_bytes or self._clock() >= self._next_look_s
+
+    def look(self, flow: Flow, crew: Crew, unpacker: Unpacker, switching: Switching) -> Plan | None:
+        """Look whether all is within its limits.
 
         Returns:
-            How many workers have room, where those that there are have not; else None.
+            The plan with as many workers as have room, where those that there are have not.
         """
         if self._limits is None or self._state is None:
             return None
         now_s = self._clock()
-        batch_bytes = unpacker.largest_bytes
-        if not batch_bytes or (now_s < self._next_look_s and batch_bytes == self._batch_bytes):
-            return None
-        self._batch_bytes = batch_bytes
-        self._next_look_s = now_s + LOOK_S
-        state = self._state
-        self._state = replace(state, workers=len(crew), full=window, window=self.most(window))
+        batch_bytes = self._batch_bytes = unpacker.largest_bytes
+        state, window = self._state, switching.window
+        self._state = replace(state, workers=len(crew), full=window, window=self._most(window))
         seen = Seen(
             at_s=now_s,
             slabs_bytes=crew.slabs_bytes,
@@ -134,9 +142,19 @@ class Limiter:
         flow.most = self._state.window
         unpacker.kept_bytes = kept_bytes(self._state, seen.batch_bytes)
         crew.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
-        return decision.workers if isinstance(decision, Fewer) else None
+        # Sooner, while workers have not given up yet what they are to.
+        over = seen.slabs_bytes > self._state.slabs_bytes
+        self._next_look_s = now_s + (SHORT_LOOK_S if over else LOOK_S)
+        if isinstance(decision, Fewer):
+            return msgspec.structs.replace(switching.plan, workers=decision.workers)
+        return None
 
-    def most(self, window: int) -> int:
+    def limited(self, flow: Flow) -> Flow:
+        """A new epoch's, with no more in the making than the last one had in the end."""
+        flow.most = self._most(flow.most)
+        return flow
+
+    def _most(self, window: int) -> int:
         """Batches that may be in the making, where the plan would have so many."""
         state = self._state
         if state is None or state.window == state.full:
@@ -172,14 +190,15 @@ class Limiter:
     def _workers_bytes(self, crew: Crew, now_s: float) -> float:
         """Their own memory: as last seen of those that were looked at, the forecast of others."""
         assert self._limits is not None
-        if now_s >= self._next_private_s and (pids := crew.met_pids):
+        pids = crew.met_pids
+        if pids and now_s >= self._next_private_s:
             self._turn = (self._turn + 1) % len(pids)
             found = self._limits.private_bytes(pids[self._turn])
             if found is not None:
                 self._private[pids[self._turn]] = found
             took_s = self._clock() - now_s
             self._next_private_s = now_s + max(PRIVATE_S, took_s / PRIVATE_SHARE)
-        known = list(self._private.values())
+        known = [self._private[pid] for pid in pids if pid in self._private]
         # One that has not been seen has its samples, besides what it has at rest.
         rest = self._limits.worker_bytes + self._batch_bytes
         others = sum(known) / len(known) if known else rest
@@ -196,7 +215,7 @@ class Limiter:
                 f"no longer {before.window}.",
             )
             return
-        batches, workers = self.most(before.full), ""
+        batches, workers = self._most(before.full), ""
         if isinstance(decision, Fewer):
             workers = f", {decision.workers} workers instead of {before.workers}"
         left = f", {size(seen.room.left_bytes)} left" if seen.room is not None else ""

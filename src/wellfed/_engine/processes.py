@@ -8,19 +8,16 @@ The loop that moves all this runs inside `__next__`; between two calls the worke
 they were sent, which is all of the window.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
-
-from msgspec.structs import replace
 
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came, Unpacker, parcel_of
 from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.deaths import Deaths
-from wellfed._engine.epoch import Epoch, parts_of_trial
+from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Deliver, End, Flow, Mode, Wait
 from wellfed._engine.hangs import Patience
 from wellfed._engine.interrupts import Calm
@@ -28,10 +25,12 @@ from wellfed._engine.joining import Unfit
 from wellfed._engine.limiting import Limiter, check_workers
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
+from wellfed._engine.refusing import refusal
 from wellfed._engine.standing import Standing
 from wellfed._engine.stream_states import StreamStates, streams_task
 from wellfed._engine.switching import Switching
 from wellfed._engine.taking import Taken, deadline_after
+from wellfed._engine.trial import parts_of_trial
 from wellfed._engine.watch.letters import Delivery
 from wellfed._engine.wire import Kind, Record
 from wellfed.job import Job, Start
@@ -46,20 +45,8 @@ class Processes:
     name = "processes"
 
     def refuses(self, job: Job, plan: Plan) -> str | None:
-        """Without logical workers all of it is the trainer's own."""
-        if not job.workers:
-            return "num_workers=0 keeps the user's code in the trainer's process."
-        if not plan.workers:
-            return "The plan has no worker process."
-        if plan.threads and not job.thread_safe:
-            return "Threads need thread_safe=True, your word that samples may be fetched together."
-        if plan.threads and (job.iterable or not job.batched):
-            return "Threads fetch the samples of a batch; this dataset is asked for whole ones."
-        if plan.threads and hasattr(job.dataset, "__getitems__"):
-            return "Threads fetch the samples of a batch; this dataset fetches whole ones itself."
-        if not hasattr(os, "pidfd_open"):
-            return "This platform has no process descriptors."
-        return None
+        """Without logical workers all of it is the trainer's own, and threads need consent."""
+        return refusal(job, plan)
 
     def open(self, job: Job, plan: Plan, indices: Iterator[Any]) -> "ProcessStream":
         """Start the workers, and the first epoch."""
@@ -150,7 +137,7 @@ class ProcessStream:
 
     def switch(self, plan: Plan) -> str | None:
         """Have the next batches made by another plan; why not, if that would change them."""
-        return Processes().refuses(self._job, plan) or self.switching.ask(plan, self.why_fixed)
+        return refusal(self._job, plan) or self.switching.ask(plan, self.why_fixed)
 
     @property
     def why_fixed(self) -> str | None:
@@ -196,7 +183,6 @@ class ProcessStream:
         self._flow.most = self.switching.window
         self._dispatch()
         while self._flow.mode is not Mode.FIXED and self._flow.out:
-            # Nobody takes what comes: each is to be made in its turn, whatever it takes.
             self._crew.want(turn(self._epoch.number, self._flow.first_out))
             self._receive(None)
             self._dispatch()
@@ -216,8 +202,7 @@ class ProcessStream:
             first=start.number,
             turn=start.turn,
         )
-        flow.most = self._limiter.most(self.switching.window)
-        return flow
+        return self._limiter.limited(flow)
 
     def _begin(self) -> None:
         for _ in range(self.switching.window):
@@ -251,12 +236,15 @@ class ProcessStream:
     def ready(self) -> int:
         """Batches that have come: the next one, or some that wait for their turn."""
         with self._calm:
-            try:
-                while not self._dead and self._receive(0):
-                    self._dispatch()
-            except RuntimeError as error:  # a worker died: `__next__` is to say so
-                self._untold = error
+            self._read_all()
         return self._flow.ready
+
+    def _read_all(self) -> None:
+        try:
+            while not self._dead and self._receive(0):
+                self._dispatch()
+        except RuntimeError as error:  # a worker died: `__next__` is to say so
+            self._untold = error
 
     def _receive(self, within_s: float | None) -> bool:
         """Take what has come, and wait for it; whether anything came."""
@@ -376,11 +364,11 @@ class ProcessStream:
         self._keep_within_limits()
 
     def _keep_within_limits(self) -> None:
-        window = self.switching.window
-        fewer = self._limiter.look(self._flow, self._crew, self._unpacker, window)
-        if fewer is not None:
-            # Where each is needed this is refused, and all that can be done is to read less ahead.
-            self.switch(replace(self.plan, workers=fewer))
+        if self._limiter.due(self._unpacker):
+            self._read_all()  # what workers gave up
+            less = self._limiter.look(self._flow, self._crew, self._unpacker, self.switching)
+            if less is not None:
+                self.switch(less)  # or, where each worker is needed, only less is made ahead
 
     def _refuse_the_dead(self) -> None:
         if self._untold is not None:

@@ -29,17 +29,20 @@ def main(asked):
         resource.setrlimit(resource.RLIMIT_NOFILE, (asked["files"], asked["files"]))
     kind = torch.utils.data.DataLoader if asked.get("torch") else wellfed.DataLoader
     loader = kind(Large(), batch_size=4, **asked["options"])
-    checksum, windows, workers, peak = 0, [], 0, 0
+    checksum, windows, workers, peak, slabs, own = 0, [], 0, 0, 0, []
     batches = iter(loader)
     for number, batch in enumerate(batches):
         checksum = zlib.crc32(batch[:, ::1000].numpy().tobytes(), checksum)
         if not asked.get("torch") and batches.is_open:
             crew, flow = batches._stream._crew, batches._stream._flow
             windows.append(flow.most)
-            workers, peak = len(crew), max(peak, crew.slabs_bytes)
+            workers, slabs = len(crew), crew.slabs_bytes
+            peak = max(peak, slabs)
         if number == asked.get("pause_at"):
             print(json.dumps({"slabs": crew.slabs_bytes}), flush=True)
             sys.stdin.readline()
+        if number > asked.get("pause_at", 999):  # from here on the trainer itself grows
+            own.append(b"x" * asked["grows"])
         time.sleep(asked.get("step_s", 0.005))
     limited = () if asked.get("torch") else loader.report().trace.limited
     print(
@@ -49,6 +52,7 @@ def main(asked):
                 "windows": windows,
                 "workers": workers,
                 "peak": peak,
+                "slabs": slabs,
                 "limited": limited,
             }
         )

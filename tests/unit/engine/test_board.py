@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wellfed._engine.board import DROP, FREE, HANDS, SLABS, Board, Page, key_of
+from wellfed._engine.board import DROP, FREE, HANDS, SLABS, Board, Page, key_of, turn
 from wellfed._engine.wire import Task
 
 
@@ -120,3 +120,17 @@ def test_a_board_does_without_anonymous_memory(monkeypatch: pytest.MonkeyPatch) 
     board.page.say(1, FREE)
 
     assert worker.heard(1) == FREE
+
+
+def test_a_worker_sees_what_it_may_have_and_up_to_which_batch_all_are_wanted(
+    sides: tuple[Page, Page],
+) -> None:
+    trainer, worker = sides
+
+    assert (worker.allowance_bytes, worker.ceiling_bytes, worker.wanted) == (0, 0, 0)
+
+    trainer.allow(2**33, 2**34)
+    trainer.wanted = turn(3, 7)
+
+    assert (worker.allowance_bytes, worker.ceiling_bytes) == (2**33, 2**34)
+    assert turn(2, 2**39) < turn(3, 6) < worker.wanted < turn(3, 8)

@@ -10,7 +10,7 @@ import torch
 from wellfed._engine import memory
 from wellfed._engine.memory import make_memory
 from wellfed._engine.regions import Region, rounded
-from wellfed._engine.slabs import Reserved, Slabs
+from wellfed._engine.slabs import Reserved, Slabs, slab_bytes
 from wellfed.errors import SharedMemoryFull
 from wiring import descriptors, mappings
 
@@ -309,3 +309,39 @@ def test_a_first_batch_of_many_tensors_needs_few_slabs(slabs: Slabs) -> None:
         slabs.reserve(100 * KIB)
 
     assert len(slabs.fresh()) <= 12
+
+
+# -- within an allowance
+
+
+def test_a_slab_is_not_made_before_that_is_allowed_and_one_that_comes_free_serves() -> None:
+    asked: list[int] = []
+
+    def may_grow(nbytes: int) -> bool:
+        asked.append(nbytes)
+        if len(asked) == 3:
+            slabs.give_back(first)
+        return len(asked) == 1
+
+    slabs = Slabs(may_grow=may_grow)
+    (first,) = sent(slabs, 100)
+
+    assert sent(slabs, 100) == [first]
+    assert asked == [slab_bytes(100)] * 3
+    slabs.close()
+
+
+def test_trimmed_slabs_are_told_of_until_the_rest_fits(slabs: Slabs) -> None:
+    numbers = [sent(slabs, 100)[0] for _ in range(3)]
+    slabs.told()
+    for number in numbers[:2]:
+        slabs.give_back(number)
+
+    slabs.trim(2 * slab_bytes(100))
+
+    assert slabs.retired() == numbers[:1]
+
+    slabs.trim(0)
+
+    assert slabs.retired() == numbers[1:2]  # the third is the trainer's
+    assert slabs.bytes == slab_bytes(100)

@@ -159,6 +159,26 @@ def test_the_code_of_the_page_on_resuming_runs() -> None:
     assert re.findall(rf'--8<-- "docs/examples/{code.name}:(\w+)"', page) == sections
 
 
+def test_the_code_about_limits_runs_section_by_section() -> None:
+    code = DOCS / "examples" / "keep_within_a_limit.py"
+    page = (DOCS / "how-to" / "keep-within-a-limit.md").read_text()
+    sections = re.findall(r"--8<-- \[start:(\w+)\]", code.read_text())
+
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(code)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert re.findall(rf'--8<-- "docs/examples/{code.name}:(\w+)"', page) == sections
+    first, *_, last = ran.stdout.splitlines()
+    assert first.startswith("Memory is short (memory_limit)")
+    # As the page has it, on two lines.
+    assert last in " ".join(page.split())
+
+
 def test_the_picture_of_a_batchs_journey_is_the_one_its_script_draws() -> None:
     spec = importlib.util.spec_from_file_location("journey", DOCS / "img" / "make_journey.py")
     assert spec is not None

@@ -304,7 +304,7 @@ class Recorder:
         dropped = self.batches - len(kept)
         starts = [max(0, number - dropped) for number, _ in plans]
         starts[0] = 0
-        parts = [
+        parts: list[tuple[Plan, tuple[tuple[Any, ...], ...]]] = [
             (plan, kept[begun:ended])
             for (_, plan), begun, ended in zip(plans, starts, [*starts[1:], None], strict=True)
         ]

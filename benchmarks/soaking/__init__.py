@@ -1,0 +1,1 @@
+"""A long run in which everything goes wrong on purpose; see `benchmarks/soak.py`."""
