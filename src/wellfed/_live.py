@@ -90,6 +90,9 @@ class Live:
         """An iterator was made."""
         self._iterators.add(iterator)
         self._since_ns = -1
+        if self.plan is not None and iterator.plan == self.plan:
+            # It has begun as torch's would, and reads ahead for all its processes from here on.
+            iterator.switch(self.plan)
 
     def switch(self, plan: Plan) -> None:
         """Have all that are being iterated go on with another plan, by hand.

@@ -101,7 +101,8 @@ class Switching:
         self.refused: str | None = None
         """Why the last switch that was under way came to nothing."""
         self._job = job
-        self._unnoticed = read_unnoticed(job)
+        self._wider = False
+        """Whether more processes than logical workers have batches read ahead for them."""
         self._asked: Plan | None = None
         """A plan that waits until it may be."""
         self._leaving = 0
@@ -114,8 +115,8 @@ class Switching:
 
     @property
     def window(self) -> int:
-        """Batches read ahead: torch's, and more for more processes where nobody can tell."""
-        workers = max(self._job.workers, self.plan.workers if self._unnoticed else 0)
+        """Batches read ahead: torch's, and after a switch more for more processes."""
+        workers = max(self._job.workers, self.plan.workers if self._wider else 0)
         return workers * ahead(self.plan)
 
     def ask(self, plan: Plan, fixed_because: str | None) -> str | None:
@@ -142,7 +143,7 @@ class Switching:
             return
         self._asked = None
         if self.refused is None:
-            self.plan = asked
+            self.plan, self._wider = asked, read_unnoticed(self._job)
             flow.resize(self.window)
             if _moves(now, asked):
                 self._turn_over(crew, now)
