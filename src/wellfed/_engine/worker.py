@@ -143,8 +143,6 @@ class _Inbox:
         self._poll = select.epoll()
         self._poll.register(own, select.EPOLLIN)
         self._poll.register(trainer, select.EPOLLIN)
-        self._last: Task | None = None
-        self._last_key = -1
         self._sharing = False
         self._wake = -1
         self.share(True)
@@ -189,13 +187,12 @@ class _Inbox:
         self._page.take()
         task = wire.read_task(source)
         if task is not None:
-            self._last, self._last_key = task, key_of(task)
-            self._page.hold(self._last_key)
+            self._page.hold(key_of(task))
         return task
 
     def done(self, task: Task) -> None:
         """What came of a task is on its way."""
-        self._page.let_go(self._last_key if task is self._last else key_of(task))
+        self._page.let_go(key_of(task))
 
     @property
     def full(self) -> bool:
