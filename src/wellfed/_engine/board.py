@@ -38,7 +38,9 @@ _HANDS = _FLAGS // 8 - HANDS
 
 def key_of(task: Task | Record) -> int:
     """What tells a task from all others that are out: its epoch, batch and part, in one number."""
-    return (task.epoch & 0x7FFF) << 48 | task.part << 32 | task.number & 0xFFFFFFFF
+    if task.epoch or task.part:
+        return (task.epoch & 0x7FFF) << 48 | task.part << 32 | task.number & 0xFFFFFFFF
+    return task.number
 
 
 def turn(epoch: int, number: int) -> int:
