@@ -20,7 +20,7 @@ import wellfed
 from wellfed._engine.reading import read_plan
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.watch.showing import PERIOD_NS
-from wellfed._loader import REPORTED
+from wellfed._serving import REPORTED
 from wellfed.testing import CpuBurn, spin
 
 STATUSES = 400

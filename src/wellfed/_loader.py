@@ -4,9 +4,6 @@ It composes and decides nothing: what is loaded is read from torch's attributes,
 looked up, and the iterator does the rest.
 """
 
-import functools
-import logging
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -19,48 +16,28 @@ from torch.utils.data import Dataset, IterableDataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine import resume
-from wellfed._engine.auto import Auto
 from wellfed._engine.auto_workers import AutoWorkers
-from wellfed._engine.device import checked_device, destination
-from wellfed._engine.inline import Inline
+from wellfed._engine.device import checked_device
 from wellfed._engine.iterator import EngineIterator
-from wellfed._engine.processes import Processes
 from wellfed._engine.progress import Progress
-from wellfed._engine.reading import read_job, read_plan
-from wellfed._engine.rows import rows_of
-from wellfed._engine.stock import why_stock
 from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
-from wellfed._engine.watch.showing import Showing
-from wellfed._forecast import read_limits, within
-from wellfed._limits import Limits
 from wellfed._live import Live
 from wellfed._planned.applying import Applied, apply
 from wellfed._planned.proving import prove
 from wellfed._probes.cpus import usable_cpus
-from wellfed._sizes import read_size
-from wellfed._status import StatusFile
+from wellfed._serving import Asked, engine_iterator, limit_bytes, shown_recorder
 from wellfed.errors import UsageError
-from wellfed.job import Job
-from wellfed.records import Answer, Plan, Report, Site
-from wellfed.seams import Backend
+from wellfed.records import Answer, Plan, Report
 
-__all__ = ["DataLoader", "engine_iterator", "shown_recorder"]
-
-log = logging.getLogger(__name__)
+__all__ = ["DataLoader"]
 
 T = TypeVar("T", covariant=True)
-
-# Batches that a report is made of: 2 MB, and twenty seconds at 5 ms a step.
-REPORTED = 4_096
 
 # Lightning makes an iterator when it loads a checkpoint, and uses it for the next epoch where the
 # checkpoint was written after the last batch of one. Others loop over what is left: nothing.
 NEXT_IF_NONE_LEFT = ("lightning", "pytorch_lightning")
-
-BACKENDS: tuple[Backend, ...] = (Auto(), Inline(), Processes())
-"""Who can make batches; the first that does not refuse a job makes it."""
 
 
 class DataLoader(TorchDataLoader[T]):
@@ -152,7 +129,7 @@ class DataLoader(TorchDataLoader[T]):
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self.autotune = autotune
         self.memory_limit = memory_limit
-        _limit_bytes(memory_limit)
+        limit_bytes(memory_limit)
         super().__init__(
             dataset,
             batch_size,
@@ -194,7 +171,9 @@ class DataLoader(TorchDataLoader[T]):
 
     def _on_engine(self, live: Live) -> EngineIterator | None:
         tuning = live if self._tunes_itself() else None
-        return engine_iterator(self, self._seen(), self._came(), tuning)
+        # A subclass may have gone past our `__init__`.
+        asked = Asked(*(getattr(self, name, None) for name in Asked._fields))
+        return engine_iterator(self, self._seen(), self._came(), tuning, asked)
 
     def _came(self) -> Progress:
         if self._progress is None or self._progress.loader() is not self:
@@ -289,137 +268,9 @@ class DataLoader(TorchDataLoader[T]):
         return "this loader has delivered no batch yet. Iterate it, then ask for its report."
 
 
-def shown_recorder(loader: Any, site: Site | None = None) -> Recorder:
-    """What keeps the last batches of a loader on the engine, and shows it to `wellfed top`.
-
-    Args:
-        loader: one of torch's, or ours.
-        site: the line that built it; None if that was not seen.
-    """
-    showing = Showing([StatusFile()])
-    return Recorder(site, loader, read_plan(loader), most_spans=REPORTED, showing=showing)
-
-
-def engine_iterator(
-    loader: Any,
-    recorder: Recorder | None = None,
-    progress: Progress | None = None,
-    live: Live | None = None,
-) -> EngineIterator | None:
-    """An iterator of the engine over any of torch's loaders; None if torch's own must serve it.
-
-    Args:
-        loader: one of torch's, or ours.
-        recorder: keeps what each batch took.
-        progress: told how far the loader has come, and tells where to take it up.
-        live: tunes it while it trains, from the plan that was found in earlier epochs.
-
-    Raises:
-        UsageError: the loader has a plan or a device that cannot serve it.
-    """
-    # A class of somebody else may have a `plan` of its own, or a `device`.
-    ours = isinstance(loader, DataLoader)
-    asked = getattr(loader, "plan", None) if ours else None
-    device = getattr(loader, "device", None) if ours else None
-    reason = why_stock(loader)
-    if reason is None and asked is not None and asked.backend == "torch":
-        reason = "The plan asks for torch's own iterator."
-    if reason is not None:
-        _refuse_device(device, reason)
-        _say_once(loader, reason)
-        return None
-    checked_device(device)  # it may have been another machine's
-    if loader.num_workers:
-        loader.check_worker_number_rationality()
-    job = read_job(loader)
-    refusals = []
-    look = None if live is None else live.look
-    if live is not None and live.plan is not None and not Processes().refuses(job, live.plan):
-        asked = live.plan
-    for backend in BACKENDS:
-        plan = _plan_for(backend, loader, asked)
-        if plan is None:
-            continue
-        refusal = backend.refuses(job, plan)
-        if refusal is None:
-            copy_to = functools.partial(destination, device, loader.pin_memory)
-            # Reading them takes 0.7 ms, which an epoch of rows in memory may take in all.
-            limits = _limits_of(loader, plan, recorder) if _starts_workers(backend, job) else None
-            if limits is not None and asked is None and backend.name == "processes":
-                plan = within(plan, limits)
-            return EngineIterator(
-                loader,
-                backend,
-                plan,
-                recorder,
-                copy_to=copy_to,
-                progress=progress,
-                look=look,
-                limits=limits,
-            )
-        refusals.append(refusal)
-    if asked is None:
-        _refuse_device(device, " ".join(refusals))
-        return None
-    raise UsageError(
-        f"the plan cannot serve this loader: backend={asked.backend!r}, workers={asked.workers}. "
-        f"{' '.join(refusals)} Leave plan=None, or change it."
-    )
-
-
-def _refuse_device(device: Any, reason: str) -> None:
-    """Batches of torch's own iterator are not copied to a device."""
-    if checked_device(device) is not None:
-        raise UsageError(
-            f"device={str(device)!r} needs the engine, and torch's own iterator must serve this "
-            f"loader. {reason} Leave device=None and move batches yourself."
-        )
-
-
-def _plan_for(backend: Backend, loader: Any, asked: Plan | None) -> Plan | None:
-    if asked is not None:
-        return asked if asked.backend == backend.name else None
-    found = replace(read_plan(loader), backend=backend.name)
-    return replace(found, workers=0) if backend.name == "inline" else found
-
-
-def _starts_workers(backend: Backend, job: Job) -> bool:
-    """Whether there may be processes that take memory."""
-    if backend.name == "auto":
-        return rows_of(job) is None or job.worker_init is not None
-    return backend.name != "inline"
-
-
-def _limits_of(loader: Any, plan: Plan, recorder: Recorder | None) -> Limits:
-    asked = getattr(loader, "memory_limit", None) if isinstance(loader, DataLoader) else None
-    say = recorder.limited if recorder is not None else _log_only
-    return read_limits(plan, _limit_bytes(asked), say)
-
-
-def _limit_bytes(asked: Any) -> int | None:
-    if asked is None:
-        return None
-    if isinstance(asked, str):
-        return read_size(asked, 'memory_limit="8GiB"')
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked <= 0:
-        raise UsageError(f'memory_limit={asked!r} is no size. Write bytes, or "8GiB".')
-    return asked
-
-
-def _log_only(direction: str, sentence: str) -> None:
-    log.log(logging.WARNING if direction == "less" else logging.DEBUG, "%s", sentence)
-
-
 def _auto_workers(asked: str, dataset: Any) -> AutoWorkers:
     if asked != "auto":
         raise ValueError(f"num_workers should be an int or 'auto', but got num_workers={asked!r}")
     # More than one worker would give the samples of an iterable dataset several times, unless it
     # divides them among workers, which only its author knows.
     return AutoWorkers(1 if isinstance(dataset, IterableDataset) else usable_cpus())
-
-
-def _say_once(loader: Any, reason: str) -> None:
-    if not loader.__dict__.get("_said_stock"):
-        loader.__dict__["_said_stock"] = reason
-        where = "main process" if multiprocessing.parent_process() is None else "child process"
-        log.info("torch's own iterator serves this loader (%s). %s", where, reason)

@@ -24,7 +24,7 @@ from wellfed._attach.children import Served, wrap_target
 from wellfed._engine.patches import Patches
 from wellfed._engine.template import serve
 from wellfed._engine.watch.recorder import Recorder
-from wellfed._loader import engine_iterator, shown_recorder
+from wellfed._serving import engine_iterator, shown_recorder
 
 __all__ = ["Installation", "install"]
 

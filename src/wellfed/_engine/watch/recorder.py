@@ -304,11 +304,14 @@ class Recorder:
         dropped = self.batches - len(kept)
         starts = [max(0, number - dropped) for number, _ in plans]
         starts[0] = 0
-        parts: list[tuple[Plan, tuple[tuple[Any, ...], ...]]] = [
+        parts = [
             (plan, kept[begun:ended])
             for (_, plan), begun, ended in zip(plans, starts, [*starts[1:], None], strict=True)
         ]
-        return max(reversed(parts), key=lambda part: len(part[1]))
+        longest: tuple[Plan, tuple[tuple[Any, ...], ...]] = max(
+            reversed(parts), key=lambda part: len(part[1])
+        )
+        return longest
 
     def _made_spans(
         self, entries: Iterable[tuple[Any, ...]], plan: Plan, first: int = 0, zero_ns: int = 0
