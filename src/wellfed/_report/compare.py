@@ -140,7 +140,8 @@ def _sentence(measured: Estimate | None, predicted: Estimate | None, holds: bool
     if predicted is None and measured.low <= 1.0 <= measured.high:
         return f"No difference beyond the noise: {speed}, {amounts.gain_between(measured)}."
     if predicted is None:
-        return f"{speed} measured, {amounts.gain_between(measured)}."
+        how = "Faster" if measured.value > 1 else "Slower"
+        return f"{how} beyond the noise: {speed}, {amounts.gain_between(measured)}."
     interval = amounts.gain_between(predicted)
     if holds:
         return f"The prediction held: {speed} lies inside {interval}."

@@ -62,11 +62,13 @@ def render_compare_html(before: Report, after: Report, predicted: Estimate | Non
         after: the run after it.
         predicted: the gain that was predicted for the change, if one was.
     """
+    cards = (view(before), view(after))
+    longest_s = max(card.split.period.value if card.split else 0.0 for card in cards)
     drawn = template("compare.html.j2").render(
         seen=contrast(before, after, predicted),
         runs=[
-            (when, shown.card, _split(shown.card))
-            for when, shown in (("before", page(before)), ("after", page(after)))
+            (when, card, _split(card, longest_s))
+            for when, card in zip(("before", "after"), cards, strict=True)
         ],
         css=Markup(_text("report.css")),
     )
@@ -88,18 +90,20 @@ def _figures(shown: Page) -> dict[str, Any]:
     return {chart.name: draw(chart) for part in shown.sections for chart in part.charts}
 
 
-def _split(card: Card) -> dict[str, Any] | None:
-    """The step bar: words and shares."""
+def _split(card: Card, longest_s: float | None = None) -> dict[str, Any] | None:
+    """The step bar: words, and shares of the longest step; of this one where none is given."""
     split = card.split
     if split is None or split.period.value <= 0:
         return None
     whole, waiting, yours = amounts.parts(split.period, split.waiting, split.yours)
     share = min(1.0, max(0.0, split.waiting.value / split.period.value))
+    scale = split.period.value / (longest_s or split.period.value)
     return {
         "whole": whole,
         "waiting": waiting,
         "yours": yours,
-        "waiting_share": share,
+        "waiting_share": share * scale,
+        "yours_share": (1.0 - share) * scale,
         "rate": f"{split.samples_per_s:,.0f} samples/s" if split.samples_per_s else "",
     }
 
