@@ -26,8 +26,8 @@ from wellfed.records.amounts import size
 
 __all__ = ["Limiter", "check_workers"]
 
-# A look takes 0.1 ms (benchmarks/soak.py): twice a second is 0.02 % of the time. The machine's own
-# memory moves by some hundred MB in that time, which `FREE_SHARE` leaves free.
+# Reading what the machine leaves took 72 µs, most of a look: twice a second is 0.02 % of the time.
+# Other memory moves by some hundred MB in that time, which `FREE_SHARE` leaves free.
 LOOK_S = 0.5
 SHORT_LOOK_S = 0.05
 
