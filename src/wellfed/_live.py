@@ -205,9 +205,10 @@ class Live:
         threaded = Processes().refuses(job, replace(plan, threads=2)) is None
         read_so = "" if job.iterable or read_unnoticed(job) else "others may see how it is read"
         started_s = sum(iterator.start_ns) / 1e9
+        fit = job.limits.most_workers if job.limits is not None else MOST_WORKERS
         return Bounds(
             cpus=cpus,
-            most_workers=max(plan.workers, min(MOST_WORKERS, WORKERS_PER_CPU * cpus)),
+            most_workers=max(plan.workers, min(MOST_WORKERS, WORKERS_PER_CPU * cpus, fit)),
             most_prefetch=max(8, plan.prefetch or 0),
             most_threads=MOST_THREADS if threaded else 0,
             why_read_so=read_so,

@@ -96,6 +96,21 @@ def test_whatever_is_decided_the_batches_are_torchs(dataset: Any, persistent: bo
 
 
 @pytest.mark.usefixtures("restless")
+def test_loaders_of_torch_that_the_engine_serves_tune_themselves_too() -> None:
+    more = options(shuffle=True)
+    expected = epochs(TorchDataLoader(Plain(), **more))
+
+    with wellfed.install():
+        theirs: Any = TorchDataLoader(Plain(), timeout=PATIENCE_S, **more)
+        batches = iter(theirs)
+        plans = {batches.plan for _ in batches}
+        seen = epochs(theirs)
+
+    assert seen == expected
+    assert len(plans) > 1
+
+
+@pytest.mark.usefixtures("restless")
 def test_with_auto_whatever_is_decided_changes_no_batch() -> None:
     torch.manual_seed(3)
     tuned: Any = wellfed.DataLoader(

@@ -24,6 +24,7 @@ from wellfed._attach.children import Served, wrap_target
 from wellfed._engine.patches import Patches
 from wellfed._engine.template import serve
 from wellfed._engine.watch.recorder import Recorder
+from wellfed._live import Live
 from wellfed._serving import engine_iterator, shown_recorder
 
 __all__ = ["Installation", "install"]
@@ -76,7 +77,9 @@ class _Process:
     def __init__(self) -> None:
         self._wanted_by: set[Installation] = set()
         self._patches = Patches()
-        self._recorders: weakref.WeakKeyDictionary[Any, Recorder] = weakref.WeakKeyDictionary()
+        self._circles: weakref.WeakKeyDictionary[Any, tuple[Recorder, Live]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def enter(self, one: Installation) -> None:
         self._wanted_by.add(one)
@@ -93,11 +96,15 @@ class _Process:
         # Somebody may have wrapped ours since, and then it stays when it is undone.
         if not self._wanted_by or not _is_plain(loader):
             return original(loader)
-        recorder = self._recorders.get(loader)
-        if recorder is None:
-            recorder = self._recorders[loader] = shown_recorder(loader)
-        iterator = engine_iterator(loader, recorder)
-        return original(loader) if iterator is None else iterator
+        if loader not in self._circles:
+            recorder = shown_recorder(loader)
+            self._circles[loader] = recorder, Live(recorder)
+        recorder, live = self._circles[loader]
+        iterator = engine_iterator(loader, recorder, live=live if loader.num_workers else None)
+        if iterator is None:
+            return original(loader)
+        live.began(iterator)
+        return iterator
 
     def _start(self, original: Callable[[Any], None], process: Any) -> None:
         if self._wanted_by and not _makes_batches(process):

@@ -223,6 +223,46 @@ def test_the_oldest_spans_are_dropped_and_counted(
     assert trace.epochs[0].batches == 25
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "shown"), [(5, 12, range(5, 17)), (12, 5, range(12)), (6, 6, range(6, 12))]
+)
+def test_a_trace_is_of_the_plan_that_made_most_batches(
+    clock: FakeClock, before: int, after: int, shown: range
+) -> None:
+    recorder = recorder_of(clock, workers=2)
+    few, many = recorder.plan, Plan(workers=4, prefetch=2)
+    one = recorder.begin(clock())
+    for number in range(before):
+        deliver(one, clock, number)
+    recorder.plan = many
+    for number in range(before, before + after):
+        deliver(one, clock, number)
+
+    trace = recorder.trace(0, clock())
+
+    assert trace.plan == (many if after >= before else few)
+    assert [span.number for span in trace.spans] == list(shown)
+    assert trace.spans_dropped == before + after - len(shown)
+
+
+def test_plans_of_batches_that_are_not_kept_any_more_are_forgotten(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "MOST_SPANS", 6)
+    recorder = recorder_of(clock, workers=2)
+    one = recorder.begin(clock())
+    for number in range(20):
+        deliver(one, clock, number)
+    recorder.plan = Plan(workers=4, prefetch=2)
+    for number in range(20, 24):
+        deliver(one, clock, number)
+
+    trace = recorder.trace(0, clock())
+
+    assert trace.plan.workers == 4
+    assert [span.number for span in trace.spans] == [20, 21, 22, 23]
+
+
 def test_the_oldest_epochs_are_dropped_with_their_spans(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
