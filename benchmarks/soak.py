@@ -178,7 +178,7 @@ def look(came: Soaked, iterator: Any) -> None:
     amounts = (
         psutil.Process().memory_info().rss / 1e6,
         sum(_pss(int(pid)) for pid in iterator._workers) / 1e6,
-        iterator._stream._crew.slabs_bytes / 1e6,
+        iterator._stream._crew.shelves.bytes / 1e6,
         float(len(os.listdir("/proc/self/fd"))),
     )
     for name, amount in zip(SERIES, amounts, strict=True):

@@ -28,7 +28,7 @@ batches = iter(loader)
 most = 0
 for _ in batches:
     if batches.is_open:
-        most = max(most, batches._stream._crew.slabs_bytes)
+        most = max(most, batches._stream._crew.shelves.bytes)
 assert most <= 100 * MB
 
 # --8<-- [start:report]

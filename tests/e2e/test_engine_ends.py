@@ -329,7 +329,7 @@ def test_hoarded_batches_keep_no_more_shared_memory_than_is_allowed() -> None:
     for batch in iterator:
         kept.append(batch)
         crew = iterator._stream._crew
-        shared.append(sum(crew.shelf(number).bytes for number in range(len(crew))))
+        shared.append(sum(crew.shelves.of(number).bytes for number in range(len(crew))))
 
     assert [float(batch[0, 0]) for batch in kept] == [4.0 * number for number in range(300)]
     assert max(shared) <= 128 << 20

@@ -125,7 +125,7 @@ def most_slabs(batches: Any, keep: int) -> tuple[list[float], int, list[Tensor]]
     for batch in batches:
         numbers.append(float(batch[0, 0]))
         if batches.is_open:
-            most = max(most, batches._stream._crew.slabs_bytes)
+            most = max(most, batches._stream._crew.shelves.bytes)
         if keep:
             kept.append(batch)
     return numbers, most, kept

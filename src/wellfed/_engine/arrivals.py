@@ -117,19 +117,19 @@ class Unpacker:
         samples = -1
         if self._job.batched and not self._job.iterable and not record.letter:
             samples = samples_in(epoch.share(record.number, record.part, record.parts)[1])
-        seat, shelf = self._crew.seat_of(process), self._crew.shelf(process)
+        seat, shelf = self._crew.seat_of(process), self._crew.shelves.of(process)
         return told_of(seat, record, shelf, samples)
 
     def _slabs_bytes(self, process: int, record: Record) -> int:
-        return sum(map(self._crew.shelf(process).size, record.used))
+        return sum(map(self._crew.shelves.of(process).size, record.used))
 
     def _unpacked(self, process: int, record: Record, most: int) -> Any:
         if record.kind != Kind.BATCH:
             return None
-        shelf = self._crew.shelf(process)
+        shelf = self._crew.shelves.of(process)
         kept: float = max(LEAST_KEPT_BYTES, self.largest_bytes * most)
         if self.kept_bytes is not None and self.kept_bytes < kept:
             kept = self.kept_bytes - sum(map(shelf.size, record.used))
-            private = self._crew.leased_bytes > kept
+            private = self._crew.shelves.leased_bytes > kept
             return unpack(parcel_of(record), shelf, private=private)
         return unpack(parcel_of(record), shelf, private=shelf.leased_bytes * len(self._crew) > kept)

@@ -17,7 +17,8 @@ from wellfed._engine.crew import Crew
 from wellfed._engine.inline import Inline
 from wellfed._engine.making import setup_of
 from wellfed._engine.parcel import discard
-from wellfed._engine.processes import Processes, ProcessStream
+from wellfed._engine.process_stream import ProcessStream
+from wellfed._engine.processes import Processes
 from wellfed._engine.rows import rows_of
 from wellfed._engine.taking import deadline_after, left_s
 from wellfed._engine.wire import Kind, Record, Task
@@ -128,7 +129,7 @@ def _timed(job: Job, crew: Crew, first: Any) -> Timed | None:
             return None
         came = crew.read(crew.poll(left_s(deadline, job.timeout_s)))
     process, record = came[0]
-    discard(parcel_of(record), crew.shelf(process))
+    discard(parcel_of(record), crew.shelves.of(process))
     if record.kind != Kind.BATCH:
         return None
     samples = len(some) if job.batched else 1

@@ -20,17 +20,15 @@ import socket
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from typing import Any
 
 from wellfed._engine import wire
-from wellfed._engine.board import DROP, FREE
 from wellfed._engine.interrupts import Calm
-from wellfed._engine.leases import Shelf
 from wellfed._engine.making import Setup
 from wellfed._engine.member import Member, send_all
 from wellfed._engine.owed import Dead, Owed
+from wellfed._engine.shelves import Shelves
 from wellfed._engine.template import Template
 from wellfed._engine.wire import Record, Task
 from wellfed._engine.worker_pids import exit_code_of
@@ -61,16 +59,14 @@ class Crew:
         self._seats: list[int] = []
         """Which process sits there."""
         self._next = 0
-        self._departed: dict[int, tuple[int, Shelf]] = {}
-        """Seats of those that were replaced, and slabs of theirs that are not unpacked yet."""
+        self.shelves = Shelves(self._members, self._seats)
+        """Their slabs, and those that are left of others."""
         self.owed = Owed()
         """The tasks that are out."""
         self.dead: list[int] = []
         """Processes that have died and are not replaced; all that they sent was read."""
         self.gone: list[int] = []
         """Those that have left as they were asked to; all that they sent was read."""
-        self._allowed: tuple[int, int] | None = None
-        """What slabs may take, as `allow` was told."""
         self._unsent: deque[Task] = deque()
         self._poll = select.epoll()
         self._by_fd: dict[int, int] = {}
@@ -94,8 +90,7 @@ class Crew:
         """
         began_ns = time.perf_counter_ns()
         self._seats.append(self._started(Member(len(self._seats), hosted, threads)))
-        if self._allowed is not None:
-            self.allow(*self._allowed)
+        self.shelves.share_out()
         self.start_ns.append(time.perf_counter_ns() - began_ns)
 
     def _started(self, member: Member) -> int:
@@ -228,9 +223,11 @@ class Crew:
         for number in self._seats[seats]:
             member = self._members[number]
             member.leaving = True
-            for task in member.unsent:
+            # Not what was no batch: word of memory, or of streams that it is no home of any more.
+            batches = [task for task in member.unsent if task.number >= 0]
+            for task in batches:
                 self.owed.shared(task, number)
-            self._unsent.extend(member.unsent)
+            self._unsent.extend(batches)
             member.unsent = deque([wire.LEAVE])
         del self._seats[seats]
         self.flush()
@@ -308,8 +305,7 @@ class Crew:
         if old.leaving:
             return None
         self._seats[old.seat] = self._started(Member(old.seat, old.hosted, old.threads))
-        if self._allowed is not None:
-            self.allow(*self._allowed)
+        self.shelves.share_out()
         return old.seat
 
     def bury(self, process: int, needed: set[int]) -> None:
@@ -326,72 +322,13 @@ class Crew:
         self._by_fd.pop(old.socket.fileno(), None)
         old.socket.close()
         os.close(old.descriptor)
-        old.shelf.keep(needed)
-        self._departed[process] = old.seat, old.shelf
+        self.shelves.outlive(process, old, needed)
         return old
-
-    # -- slabs --------------------------------------------------------------------------------
-
-    def shelf(self, process: int) -> Shelf:
-        """The slabs of one process, which may have died since."""
-        member = self._members.get(process)
-        return member.shelf if member is not None else self._departed[process][1]
 
     def seat_of(self, process: int) -> int:
         """Where a process sits, or sat."""
         member = self._members.get(process)
-        return member.seat if member is not None else self._departed[process][0]
-
-    @property
-    def slabs_bytes(self) -> int:
-        """What the slabs of all processes take, with those that only batches hold still."""
-        return sum(shelf.bytes for shelf in self._shelves())
-
-    @property
-    def leased_bytes(self) -> int:
-        """How much of that batches hold which are with the trainer."""
-        return sum(shelf.leased_bytes for shelf in self._shelves())
-
-    def _shelves(self) -> Iterator[Shelf]:
-        yield from (member.shelf for member in self._members.values())
-        yield from (shelf for _, shelf in self._departed.values())
-
-    def allow(self, slabs_bytes: int, ceiling_bytes: int) -> None:
-        """Say what slabs may take: what batches hold of each, and an equal share of the rest.
-
-        Args:
-            slabs_bytes: all slabs together.
-            ceiling_bytes: what no batch may pass.
-        """
-        self._allowed = slabs_bytes, ceiling_bytes
-        share_bytes = (slabs_bytes - self.leased_bytes) // max(1, len(self._seats))
-        for number in self._seats:
-            member = self._members[number]
-            allowance_bytes = max(1, share_bytes + member.shelf.leased_bytes)
-            member.page.allow(allowance_bytes, ceiling_bytes)
-            if member.shelf.bytes > allowance_bytes and not member.unsent:
-                # It hears of it with its next task, which may be long in coming.
-                member.unsent.append(wire.NO_TASK)
-        self.flush()
-
-    def want(self, turn: int) -> None:
-        """Say which batch is waited for, and is to be made whatever it takes; 0: none."""
-        for member in self._members.values():
-            member.page.wanted = turn
-
-    def give_back(self) -> None:
-        """Tell the workers which of their slabs nobody reads any more."""
-        for member in self._members.values():
-            if not member.shelf.stirred:
-                continue
-            for slab in member.shelf.freed():
-                member.page.say(slab, FREE)
-            for slab in member.shelf.spent():
-                member.page.say(slab, DROP)
-        for _, shelf in self._departed.values():
-            if shelf.stirred:
-                for slab in shelf.freed():
-                    shelf.drop(slab)
+        return member.seat if member is not None else self.shelves.seat_of(process)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -415,7 +352,9 @@ class Crew:
                 self._poll.unregister(member.descriptor)
             os.close(member.descriptor)
             member.shelf.close()
-        self._members, self._seats, self._by_fd, self.dead, self.gone = {}, [], {}, [], []
+        self._members.clear()
+        self._seats.clear()
+        self._by_fd, self.dead, self.gone = {}, [], []
         self.owed.clear()
 
     def _hang_up(self) -> None:
@@ -444,10 +383,8 @@ class Crew:
         self._from_all.close()
         self._poll.close()
         self._template.close(CLOSE_S)
-        for _, shelf in self._departed.values():
-            shelf.close()
+        self.shelves.close()
         for member in self._members.values():
-            member.shelf.close()
             if member.descriptor >= 0:
                 self.exit_codes[member.pid] = exit_code_of(member.descriptor)
                 os.close(member.descriptor)

@@ -36,6 +36,10 @@ class Deaths:
         """
         self.found = 0
         """What batches were found to depend on besides their indices, as bits of `away`."""
+        self.final = ""
+        """What the death was told with that ended the stream; empty while it goes on."""
+        self.untold: RuntimeError | None = None
+        """A death that the trainer has not been told of yet."""
         self._standing = standing
         self._seen = False
         """Whether a death was seen, and what had come before it is delivered first."""
@@ -53,6 +57,18 @@ class Deaths:
     def pending(self) -> bool:
         """Whether to `look` though nobody has died just now."""
         return bool(self._unproven)
+
+    def refuse(self) -> None:
+        """Nothing more comes of a stream that a death has ended.
+
+        Raises:
+            RuntimeError: it has.
+        """
+        if self.untold is not None:
+            untold, self.untold = self.untold, None
+            raise untold
+        if self.final:
+            raise RuntimeError(self.final)
 
     def begin_anew(self) -> None:
         """All workers have gone, and others come, before anything was delivered."""

@@ -107,7 +107,7 @@ class Limiter:
         now_s = self._clock()
         self._next_look_s, self._next_private_s = now_s, now_s + PRIVATE_S
         self._private.clear()
-        crew.allow(int(FIRST_SHARE * slabs), int(limit))
+        crew.shelves.allow(int(FIRST_SHARE * slabs), int(limit))
 
     def due(self, unpacker: Unpacker) -> bool:
         """Whether to look again, after reading what workers have given up."""
@@ -130,9 +130,9 @@ class Limiter:
         self._state = replace(state, workers=len(crew), full=window, window=self._most(window))
         seen = Seen(
             at_s=now_s,
-            slabs_bytes=crew.slabs_bytes,
+            slabs_bytes=crew.shelves.bytes,
             batch_bytes=batch_bytes,
-            kept_bytes=crew.leased_bytes,
+            kept_bytes=crew.shelves.leased_bytes,
             workers_bytes=self._workers_bytes(crew, now_s),
             room=self._limits.room(),
         )
@@ -141,7 +141,7 @@ class Limiter:
         self._say(before, decision, seen)
         flow.most = self._state.window
         unpacker.kept_bytes = kept_bytes(self._state, seen.batch_bytes)
-        crew.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
+        crew.shelves.allow(int(self._state.slabs_bytes), self._limits.memory_bytes)
         # Sooner, while workers have not given up yet what they are to.
         over = seen.slabs_bytes > self._state.slabs_bytes
         self._next_look_s = now_s + (SHORT_LOOK_S if over else LOOK_S)
@@ -167,25 +167,25 @@ class Limiter:
         """How long to wait for the batch that is due, which is said to be; None: for ever."""
         if self._state is None:
             return left_s
-        slabs, batch = crew.slabs_bytes, unpacker.largest_bytes
+        slabs, batch = crew.shelves.bytes, unpacker.largest_bytes
         room = self._state.slabs_bytes - slabs
-        idle = slabs - crew.leased_bytes - epoch.flow.ready * batch
+        idle = slabs - crew.shelves.leased_bytes - epoch.flow.ready * batch
         now_s = self._clock()
         if self._wanting_since_s is None:
             self._wanting_since_s = now_s
         since_s = self._wanting_since_s
         if room >= batch or idle < batch or now_s - since_s > PATIENCE_S:
-            crew.want(turn(epoch.number, epoch.flow.due))
+            crew.shelves.want(turn(epoch.number, epoch.flow.due))
             return left_s
         # Others hold free slabs: they give them up, and then there is room.
-        crew.allow(int(self._state.slabs_bytes), int(self._state.limit_bytes))
+        crew.shelves.allow(int(self._state.slabs_bytes), int(self._state.limit_bytes))
         return WAIT_S if left_s is None else min(left_s, WAIT_S)
 
     def came(self, crew: Crew) -> None:
         """The batch that was waited for is here."""
         if self._wanting_since_s is not None:
             self._wanting_since_s = None
-            crew.want(0)
+            crew.shelves.want(0)
 
     def _workers_bytes(self, crew: Crew, now_s: float) -> float:
         """Their own memory: as last seen of those that were looked at, the forecast of others."""

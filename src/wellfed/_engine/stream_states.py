@@ -7,7 +7,7 @@
 To go on with a home in another process: start it with `Crew.add(hosted)` as usual, which seeds its
 streams and calls `worker_init_fn`; then, before any task of that home, send it
 
-    states = stream.states.last_arrived(home)        # b"" where nothing was drawn yet
+    states = stream.standing.streams.last_arrived(home)  # b"" where nothing was drawn yet
     if states: crew.send(streams_task(home, states), process)
 
 No record answers it. States come only with batches made at home that moved the streams, and not at

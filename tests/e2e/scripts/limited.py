@@ -36,10 +36,10 @@ def main(asked):
         if not asked.get("torch") and batches.is_open:
             crew, flow = batches._stream._crew, batches._stream._flow
             windows.append(flow.most)
-            workers, slabs = len(crew), crew.slabs_bytes
+            workers, slabs = len(crew), crew.shelves.bytes
             peak = max(peak, slabs)
         if number == asked.get("pause_at"):
-            print(json.dumps({"slabs": crew.slabs_bytes}), flush=True)
+            print(json.dumps({"slabs": crew.shelves.bytes}), flush=True)
             sys.stdin.readline()
         if number > asked.get("pause_at", 999):  # from here on the trainer itself grows
             own.append(b"x" * asked["grows"])

@@ -192,7 +192,7 @@ def test_the_states_that_came_with_a_batch_continue_its_home(workers: int, proce
     loader = wellfed.DataLoader(Drawing(), batch_size=1, num_workers=workers, plan=plan)
     batches: Any = iter(loader)
     taken = [next(batches) for _ in range(4)]
-    delivered = batches._stream.states.last_delivered()
+    delivered = batches._stream.standing.streams.last_delivered()
     rest = [torch.stack(batch).flatten().tolist() for batch in batches]
 
     assert len(taken) == 4
