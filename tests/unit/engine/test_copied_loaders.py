@@ -16,7 +16,7 @@ from host_copies import HostCopies
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
 import wellfed
-from wellfed import _loader
+from wellfed import _serving
 from wellfed._engine.carrier import THREAD_NAME
 from wellfed.errors import UsageError
 from wellfed.records import Plan
@@ -48,7 +48,7 @@ class Stream(IterableDataset[Any]):
 def host(monkeypatch: pytest.MonkeyPatch) -> HostCopies:
     """Every loader's batches are copied to it."""
     made = HostCopies(marks=True)
-    monkeypatch.setattr(_loader, "destination", lambda device, pin_memory: made)
+    monkeypatch.setattr(_serving, "destination", lambda device, pin_memory: made)
     return made
 
 
@@ -150,9 +150,9 @@ from host_copies import always
 import torch
 from torch.utils.data import TensorDataset
 import wellfed
-from wellfed import _loader
+from wellfed import _serving
 
-_loader.destination = always
+_serving.destination = always
 
 class Slow(torch.utils.data.Dataset):
     def __len__(self):
