@@ -472,7 +472,7 @@ def test_an_interrupted_program_shows_its_own_traceback_and_nothing_else(tmp_pat
     os.killpg(trainer.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
     _, said = trainer.communicate(timeout=60)
 
-    assert trainer.returncode != 0
+    assert trainer.returncode != 0, said
     assert said.count("Traceback") == 1
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert not any(psutil.pid_exists(pid) for pid in workers)

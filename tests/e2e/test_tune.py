@@ -233,7 +233,7 @@ class Growing(Dataset[torch.Tensor]):
     def __getitem__(self, index: int) -> torch.Tensor:
         if torch.utils.data.get_worker_info() is not None:
             self.held.append(torch.ones(250_000))  # 1 MB
-        time.sleep(0.002)
+        time.sleep(0.01)
         return torch.full((4,), float(index))
 
 

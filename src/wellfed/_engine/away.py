@@ -210,7 +210,9 @@ def _value(held: Any) -> Any:
         return held
     if isinstance(held, torch.Tensor):
         return id(held), held._version
-    small = getattr(held, "nbytes", SMALL_BYTES) < SMALL_BYTES
+    # Of an array, not of its class, which has a descriptor there.
+    nbytes = getattr(held, "nbytes", None)
+    small = isinstance(nbytes, int) and nbytes < SMALL_BYTES and not isinstance(held, type)
     return (id(held), held.tobytes()) if small and hasattr(held, "tobytes") else id(held)
 
 

@@ -302,7 +302,10 @@ class EngineIterator(_BaseDataLoaderIter):
         ended = getattr(self._stream, "exit_codes", self._exit_codes)
         if ended:
             return [WorkerPid.ended(pid, code) for pid, code in ended.items()]
-        return [WorkerPid(pid) for pid in getattr(self._stream, "pids", ())]
+        # The same ones each time: letting go of one runs Python, where Ctrl-C would be lost.
+        before, pids = self.__dict__.get("_shown", {}), getattr(self._stream, "pids", ())
+        self._shown = {pid: before.get(pid) or WorkerPid(pid) for pid in pids}
+        return list(self._shown.values())
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
