@@ -102,6 +102,8 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: Any, workers: int) 
             for _ in loader:
                 pass
     seen.diagnose()
+    del seen, loader
+    gc.collect()
 
     assert descriptors() == before
     assert threading.active_count() == threads

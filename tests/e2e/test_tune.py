@@ -237,6 +237,7 @@ class Growing(Dataset[torch.Tensor]):
         return torch.full((4,), float(index))
 
 
+@pytest.mark.long
 def test_a_trial_that_comes_near_the_memory_allowed_is_stopped() -> None:
     from wellfed._attach.trying import Trier
     from wellfed._engine.experiments.replay import HandedOver

@@ -9,9 +9,12 @@ Guarantees
 """
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 from wellfed._attach.trying import Stretch, Trier
 from wellfed._attach.wanted import Follower
@@ -75,11 +78,27 @@ class Trials:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C leaves the block, and no more trials run."""
+        """Ctrl-C leaves the block, and no more trials run.
+
+        It is noted before it is raised: in the `__del__` of a trial's iterator it would be lost.
+        """
+        before = signal.getsignal(signal.SIGINT)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            if callable(before):
+                before(number, frame)
+
+        mine = callable(before) and threading.current_thread() is threading.main_thread()
         try:
+            if mine:
+                signal.signal(signal.SIGINT, note)
             yield
         except KeyboardInterrupt:
             self.interrupted = True
+        finally:
+            if mine:
+                signal.signal(signal.SIGINT, before)
 
     def run(self, step: Ask) -> Stretch:
         """One stretch of a plan."""
