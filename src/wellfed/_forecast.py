@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from wellfed._insight.memory import USABLE_SHARE
 from wellfed._insight.starting import fitting
 from wellfed._limits import Limits, Room
+from wellfed._probes.cpus import local_ranks
 from wellfed._probes.memory import shm_free_bytes
-from wellfed._probes.strain import local_ranks, private_bytes, room_reader
+from wellfed._probes.strain import private_bytes, room_reader
 from wellfed.records import Plan
 
 __all__ = ["read_limits", "within"]

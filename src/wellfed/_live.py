@@ -18,6 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from wellfed._engine.auto import MOST_THREADS
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.lately import Lately, lately
 from wellfed._engine.processes import Processes
@@ -42,7 +43,6 @@ AGAIN_NS = 0.25e9
 
 MOST_CHANGES = 256
 MOST_WORKERS, WORKERS_PER_CPU = 64, 8
-MOST_THREADS = 64
 
 NEVER = float("inf")
 

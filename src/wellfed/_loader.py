@@ -17,9 +17,9 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from wellfed._engine import resume
 from wellfed._engine.auto_workers import AutoWorkers
+from wellfed._engine.bookmark import Bookmark
 from wellfed._engine.device import checked_device
 from wellfed._engine.iterator import EngineIterator
-from wellfed._engine.progress import Progress
 from wellfed._engine.stock_resume import stock_iterator
 from wellfed._engine.watch.frames import building_site
 from wellfed._engine.watch.recorder import Recorder
@@ -81,7 +81,7 @@ class DataLoader(TorchDataLoader[T]):
     thread_safe: bool
     memory_limit: int | str | None
     _recorder: Recorder | None = None
-    _progress: Progress | None = None
+    _bookmark: Bookmark | None = None
     _tuned: Answer | None = None
     """What was measured of a plan from a file, until that was confirmed."""
     _plan_file: str = ""
@@ -175,10 +175,10 @@ class DataLoader(TorchDataLoader[T]):
         asked = Asked(*(getattr(self, name, None) for name in Asked._fields))
         return engine_iterator(self, self._seen(), self._came(), tuning, asked)
 
-    def _came(self) -> Progress:
-        if self._progress is None or self._progress.loader() is not self:
-            self._progress = Progress(self)
-        return self._progress
+    def _came(self) -> Bookmark:
+        if self._bookmark is None or self._bookmark.loader() is not self:
+            self._bookmark = Bookmark(self)
+        return self._bookmark
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, to go on from there: see `load_state_dict`.

@@ -12,11 +12,11 @@ import torch
 from msgspec.structs import replace
 
 from wellfed._engine.auto import Auto
+from wellfed._engine.bookmark import Bookmark
 from wellfed._engine.device import checked_device, destination
 from wellfed._engine.inline import Inline
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.processes import Processes
-from wellfed._engine.progress import Progress
 from wellfed._engine.reading import read_job, read_plan
 from wellfed._engine.rows import rows_of
 from wellfed._engine.stock import why_stock
@@ -71,7 +71,7 @@ def shown_recorder(loader: Any, site: Site | None = None) -> Recorder:
 def engine_iterator(
     loader: Any,
     recorder: Recorder | None = None,
-    progress: Progress | None = None,
+    bookmark: Bookmark | None = None,
     live: Live | None = None,
     asked: Asked = NOTHING,
 ) -> EngineIterator | None:
@@ -80,7 +80,7 @@ def engine_iterator(
     Args:
         loader: one of torch's, or ours.
         recorder: keeps what each batch took.
-        progress: told how far the loader has come, and tells where to take it up.
+        bookmark: told how far the loader has come, and tells where to take it up.
         live: tunes it while it trains, from the plan that was found in earlier epochs.
         asked: what it asks for beyond torch's arguments.
 
@@ -116,7 +116,7 @@ def engine_iterator(
                 plan,
                 recorder,
                 copy_to=functools.partial(destination, asked.device, loader.pin_memory),
-                progress=progress,
+                bookmark=bookmark,
                 look=None if live is None else live.look,
                 limits=limits,
             )

@@ -101,12 +101,18 @@ def test_every_trace_keeps_the_guarantees(
 def test_the_same_window_for_ever_comes_to_an_end(
     one: Window, within: Bounds, workers: int
 ) -> None:
-    """Also where nothing that is tried shows: each thing is tried once, and undone."""
+    """Also where nothing that is tried shows: each thing is tried once, and undone.
+
+    However late: where nobody knows how long the epoch is, a small gain pays only after a while.
+    """
     plan = Plan(backend="processes", workers=min(workers, within.most_workers), prefetch=2)
     state = State(plan=plan, bounds=within)
     decisions = []
-    for _ in range(200):
+    for _ in range(2_000):
         state, decision = step(state, one)
         decisions.append(decision)
 
-    assert all(isinstance(one, Keep) for one in decisions[100:])
+    done = [one for one in decisions if not isinstance(one, Keep)]
+    # Workers, threads and prefetch there and back; and one worker less at a time, and back once.
+    assert len(done) <= 2 * 3 + workers + 1
+    assert len([one for one in done if isinstance(one, Undo)]) <= 4

@@ -17,10 +17,10 @@ import torch
 from torch.utils.data import _DatasetKind
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine.bookmark import Bookmark, passed_of, start_of
 from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
 from wellfed._engine.passage import Passage, Resumption
-from wellfed._engine.progress import Progress, passed_of, start_of
 from wellfed._engine.reading import read_job
 from wellfed._engine.resume import Passed
 from wellfed._engine.rows import rows_of
@@ -52,7 +52,7 @@ class EngineIterator(_BaseDataLoaderIter):
         *,
         watched: bool = False,
         copy_to: Callable[[], Destination | None] = lambda: None,
-        progress: Progress | None = None,
+        bookmark: Bookmark | None = None,
         look: Callable[["EngineIterator", int], float] | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class EngineIterator(_BaseDataLoaderIter):
             watched: whether somebody observes this loader.
             copy_to: makes what batches are copied to; None: they stay where they are made. Called
                 once workers have started, since it may touch the accelerator.
-            progress: told how far the loader has come, and tells where to take it up.
+            bookmark: told how far the loader has come, and tells where to take it up.
             look: called now and again after a batch was delivered, with the time; it says when to
                 be called again. Only with a recorder.
             limits: what its workers and their batches may take.
@@ -75,7 +75,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._look = look
         self._look_ns = -1.0 if look is not None and recorder is not None else float("inf")
         began_ns = self._clock()
-        resumption = progress.taken_up() if progress is not None else None
+        resumption = bookmark.taken_up() if bookmark is not None else None
         self._passage = Passage(loader, plan, resumption)
         self.delivered = 0
         """Batches of this pass that were handed over, or raised, in the order of the sampler."""
@@ -104,7 +104,7 @@ class EngineIterator(_BaseDataLoaderIter):
             start = start_of(resumption, self._job)
             self._begun_passes, self.delivered = start.epoch, start.number
             self._job = replace(self._job, base_seed=resumption.passed.base_seed, start=start)
-        self._progress = progress
+        self._bookmark = bookmark
         self._open = functools.partial(backend.open, self._job, plan)
         if self._num_workers:
             # Again, because torch's iterator asks the sampler to begin twice where it has workers.
@@ -123,8 +123,8 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _take_up(self, resumption: Resumption | None) -> None:
         """Drop what was delivered before, where it has to be made again."""
-        if self._progress is not None:
-            self._progress.follow(self)
+        if self._bookmark is not None:
+            self._bookmark.follow(self)
         if resumption is None:
             return
         if resumption.passed.beyond and self.backend == "inline":
@@ -309,9 +309,9 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _shutdown_workers(self) -> None:
         """End the workers, by torch's name for it. Harmless when called twice."""
-        progress = self.__dict__.get("_progress")
-        if progress is not None:
-            progress.leave(self)
+        bookmark = self.__dict__.get("_bookmark")
+        if bookmark is not None:
+            bookmark.leave(self)
         copied, self._copied = self.__dict__.get("_copied"), None
         if copied is not None:
             self._plan = self.plan

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from wellfed._engine.bookmark import Bookmark
 from wellfed._engine.passage import Passage
-from wellfed._engine.progress import Progress
 from wellfed._engine.reading import read_plan
 from wellfed._engine.resume import Passed
 
@@ -17,16 +17,16 @@ LACKS = "torch's own iterator serves this loader, and cannot be set to a place"
 
 
 def stock_iterator(
-    loader: Any, make: Callable[[], _BaseDataLoaderIter], progress: Progress
+    loader: Any, make: Callable[[], _BaseDataLoaderIter], bookmark: Bookmark
 ) -> _BaseDataLoaderIter:
     """Torch's iterator, at the beginning or after what was delivered before.
 
     Args:
         loader: whose iterator it is.
         make: makes it.
-        progress: told how far the loader has come, and tells where to take it up.
+        bookmark: told how far the loader has come, and tells where to take it up.
     """
-    resumption = progress.taken_up()
+    resumption = bookmark.taken_up()
     passage = Passage(loader, read_plan(loader), resumption)
     passage.begin()
     try:
@@ -37,7 +37,7 @@ def stock_iterator(
         passage.settle()
     told = _Told(iterator, passage)
     iterator.__dict__["_told"] = told  # lives as long
-    progress.follow(told)
+    bookmark.follow(told)
     return iterator
 
 

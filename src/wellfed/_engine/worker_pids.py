@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import struct
+from collections.abc import Callable
 
 __all__ = ["WorkerPid", "exit_code_of"]
 
@@ -81,9 +82,10 @@ class WorkerPid(int):
     def __reduce__(self) -> tuple[type[int], tuple[int]]:
         return int, (int(self),)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Its own: when the interpreter ends there may be no `os` any more.
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            close(self._descriptor)
             self._descriptor = -1
 
 

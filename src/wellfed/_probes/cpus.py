@@ -11,7 +11,15 @@ from wellfed._probes.files import Missing, Unreadable, read_text, understanding
 from wellfed._probes.probe import probe
 from wellfed.records import Fact
 
-__all__ = ["cpus_affinity", "cpus_host", "cpus_quota", "cpus_slurm", "cpus_usable", "usable_cpus"]
+__all__ = [
+    "cpus_affinity",
+    "cpus_host",
+    "cpus_quota",
+    "cpus_slurm",
+    "cpus_usable",
+    "local_ranks",
+    "usable_cpus",
+]
 
 ONLINE = "/sys/devices/system/cpu/online"
 
@@ -111,9 +119,13 @@ def usable_cpus() -> int:
     fact = cpus_usable(
         cpus_host(root), cpus_affinity(root), cpus_quota(root), cpus_slurm(os.environ)
     )
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    shared_by = int(ranks) if ranks.isdecimal() else 1
-    return max(1, int((fact.value or 1) // max(1, shared_by)))
+    return max(1, int((fact.value or 1) // local_ranks()))
+
+
+def local_ranks() -> int:
+    """Ranks of the run on this machine, as its launcher says; 1 if none does."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, int(told)) if told.isdecimal() else 1
 
 
 def _count(cpu_list: str) -> int:

@@ -3,7 +3,6 @@
 Where to look is found once; a reading then opens four small files or so (60 µs).
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from wellfed._probes import cgroups
 from wellfed._probes.files import Unreadable, read_number, read_text, understanding
 from wellfed._probes.memory import MEMINFO
 
-__all__ = ["local_ranks", "private_bytes", "room_reader"]
+__all__ = ["private_bytes", "room_reader"]
 
 PRESSURE = "/proc/pressure/memory"
 
@@ -25,12 +24,6 @@ def room_reader(root: Path = Path("/")) -> Callable[[], Room | None]:
         group = cgroups.Group(2, ())
     read = _Group2(root, group) if group.version == 2 else _Group1(root, group)
     return read.room
-
-
-def local_ranks() -> int:
-    """Ranks of the run on this machine, as its launcher says; 1 if none does."""
-    told = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, int(told)) if told.isdecimal() else 1
 
 
 def private_bytes(pid: int, root: Path = Path("/")) -> float | None:

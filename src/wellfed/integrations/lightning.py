@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import wellfed
-from wellfed.errors import MissingExtra, NoVerdict
+from wellfed.errors import MissingExtra
+from wellfed.integrations._watching import Watching
 from wellfed.records import Report
 from wellfed.seams import Sink
 
@@ -51,25 +52,20 @@ class WellfedCallback(Callback):  # type: ignore[misc]
         self._file = report
         self._every = every
         self._export = export
-        self._seen: wellfed.Observation | None = None
+        self._watching = Watching()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin to watch."""
-        self._leave()
-        self._seen = wellfed.observe(export=self._export if trainer.is_global_zero else ())
-        self._seen.__enter__()
+        self._watching.begin(self._export if trainer.is_global_zero else ())
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log how the loader does."""
-        if self._seen is None or (batch_idx + 1) % self._every:
+        if (batch_idx + 1) % self._every:
             return
-        status = self._seen.status
-        if status is not None:
-            pl_module.log("wellfed/wait_share", status.wait_share)
-            if status.samples_per_s is not None:
-                pl_module.log("wellfed/samples_per_s", status.samples_per_s)
+        for name, value in self._watching.figures().items():
+            pl_module.log(name, value)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Say what was seen, and save it."""
@@ -80,20 +76,10 @@ class WellfedCallback(Callback):  # type: ignore[misc]
         self._finish()
 
     def _finish(self) -> None:
-        seen = self._seen
-        if seen is None:
+        report = self._watching.end(lambda why: rank_zero_info(f"wellfed: {why}"))
+        if report is None:
             return
-        self._leave()
-        try:
-            self.report = seen.diagnose()
-        except NoVerdict as why:
-            rank_zero_info(f"wellfed: no verdict: {why}")
-            return
-        rank_zero_info(wellfed.render(self.report))
-        if self._file is not None and not self.report.trace.rank:
-            self.report.save(self._file)
-
-    def _leave(self) -> None:
-        seen, self._seen = self._seen, None
-        if seen is not None:
-            seen.__exit__(None, None, None)
+        self.report = report
+        rank_zero_info(wellfed.render(report))
+        if self._file is not None and not report.trace.rank:
+            report.save(self._file)

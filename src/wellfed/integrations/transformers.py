@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import wellfed
-from wellfed.errors import MissingExtra, NoVerdict
+from wellfed.errors import MissingExtra
+from wellfed.integrations._watching import Watching
 from wellfed.records import Report
 from wellfed.seams import Sink
 
@@ -40,24 +41,17 @@ class WellfedCallback(TrainerCallback):  # type: ignore[misc]
         """What was seen, once training has ended; None if no loader gave a batch."""
         self._file = report
         self._export = export
-        self._seen: wellfed.Observation | None = None
+        self._watching = Watching()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch."""
-        self._leave()
-        self._seen = wellfed.observe(export=self._export if state.is_world_process_zero else ())
-        self._seen.__enter__()
+        self._watching.begin(self._export if state.is_world_process_zero else ())
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Add how the loader does."""
-        status = self._seen.status if self._seen is not None else None
-        if status is None:
-            return
-        ours = {"wellfed/wait_share": status.wait_share}
-        if status.samples_per_s is not None:
-            ours["wellfed/samples_per_s"] = status.samples_per_s
+        ours = self._watching.figures()
         if logs is not None:
             logs.update(ours)
         if state.log_history:
@@ -65,21 +59,11 @@ class WellfedCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say what was seen, and save it."""
-        seen = self._seen
-        if seen is None:
+        report = self._watching.end(logging.getLogger(__name__).warning)
+        if report is None:
             return
-        self._leave()
-        try:
-            self.report = seen.diagnose()
-        except NoVerdict as why:
-            logging.getLogger(__name__).warning("no verdict: %s", why)
-            return
+        self.report = report
         if state.is_world_process_zero:
-            print(wellfed.render(self.report), end="")  # noqa: T201 - where the Trainer prints
+            print(wellfed.render(report), end="")  # noqa: T201 - where the Trainer prints
             if self._file is not None:
-                self.report.save(self._file)
-
-    def _leave(self) -> None:
-        seen, self._seen = self._seen, None
-        if seen is not None:
-            seen.__exit__(None, None, None)
+                report.save(self._file)

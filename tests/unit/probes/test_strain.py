@@ -6,7 +6,8 @@ import pytest
 from planting import mountinfo, plant
 
 from wellfed._limits import Room
-from wellfed._probes.strain import local_ranks, private_bytes, room_reader
+from wellfed._probes.cpus import local_ranks
+from wellfed._probes.strain import private_bytes, room_reader
 
 MEMINFO = "MemTotal:  8000 kB\nMemFree: 100 kB\nMemAvailable:  6000 kB\n"
 V2 = {

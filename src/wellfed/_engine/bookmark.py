@@ -24,7 +24,7 @@ from wellfed._engine.stateful import is_stateful, said_by
 from wellfed.errors import UsageError
 from wellfed.job import BEGINNING, Job, Start
 
-__all__ = ["Progress", "kind_of", "passed_of", "start_of"]
+__all__ = ["Bookmark", "kind_of", "passed_of", "start_of"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Tells(Protocol):
         """None where what follows shares nothing with it."""
 
 
-class Progress:
+class Bookmark:
     """Of one loader, over all its iterators: that which was begun last counts."""
 
     def __init__(self, loader: Any) -> None:
