@@ -78,15 +78,16 @@ class Trials:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C leaves the block, and no more trials run.
+        """Ctrl-C ends the trial that runs, and leaves the block; the second does so at once.
 
-        It is noted before it is raised: in the `__del__` of a trial's iterator it would be lost.
+        The first is noted and not raised, since in the `__del__` of a trial's iterator it would be
+        lost. Workers hear of it, too, and end.
         """
         before = signal.getsignal(signal.SIGINT)
 
         def note(number: int, frame: FrameType | None) -> None:
-            self.interrupted = True
-            if callable(before):
+            again, self.interrupted = self.interrupted, True
+            if again and callable(before):
                 before(number, frame)
 
         mine = callable(before) and threading.current_thread() is threading.main_thread()
@@ -105,6 +106,8 @@ class Trials:
         name, began_s = _named(step.plan), self.spent_s
         self._follower.begins(name, step.why, began_s)
         stretch = self._trier.try_out(step.plan)
+        if self.interrupted:  # what it showed is not of the plan
+            raise KeyboardInterrupt
         self._follower.ended(name, _said(stretch), self.spent_s - began_s, self.spent_s)
         return stretch
 
