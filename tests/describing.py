@@ -79,6 +79,8 @@ class _Describer:
 
 def raw(value: torch.Tensor) -> bytes:
     plain = value.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if plain.numel() == 1:  # contiguous whatever its stride, and with another than 1 no bytes
+        plain = torch.empty_like(plain, memory_format=torch.contiguous_format).copy_(plain)
     return plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
 
 
