@@ -26,10 +26,10 @@ test: check  ## everything that is checked: walls, style, types, tests
 # Side by side: the whole programs mostly wait for processes to start.
 .PHONY: test-parts test-whole
 test-parts:
-	$(BIN)/python -m pytest -m "not long" tests/unit tests/property tests/contract tests/gpu \
-		tests/e2e/test_engine_[f-z]*.py
+	$(BIN)/python -m pytest -m "not long" tests/unit tests/property tests/contract tests/golden tests/gpu \
+		tests/browser tests/e2e/test_engine_[f-z]*.py
 test-whole:
-	$(BIN)/python -m pytest -m "not long" -p no:cacheprovider tests/e2e tests/browser tests/golden \
+	$(BIN)/python -m pytest -m "not long" -p no:cacheprovider tests/e2e \
 		--ignore-glob='*test_engine_[f-z]*'
 
 test-long: $(READY)  ## the tests left out of `test`, which measure for longer
