@@ -15,8 +15,9 @@ where a batch depends on nothing but its indices, to the queue that all workers 
 
 Guarantees
 - every number is delivered once; in order, unless order was waived;
-- no more than `window` batches are out or undelivered, and no more than `most` by memory; a
-  window that shrinks is kept to as batches are delivered;
+- no more than `window` batches are out or undelivered, and no more than `most` by memory, but for
+  the one that is due, which is always made; a window that shrinks is kept to as batches are
+  delivered;
 - a batch that was refused is made again by its home, before any later batch of that home;
 - an exhausted worker's later batches are passed over, as in torch.
 """
@@ -203,8 +204,8 @@ class Flow:
         sends: list[Send] = []
         room = self.most - self._busy
         anywhere = self.mode is Mode.FREE
-        # One at the least, or nothing would ever be delivered.
-        while self._waiting and (room > 0 or self._busy + len(sends) == 0):
+        # The one that is due always, however many later ones are held: all wait for it.
+        while self._waiting and (room > 0 or self._waiting[0] == self.due):
             one = self._batches[self._waiting.popleft()]
             one.parts = one.out = 1
             one.at_home = not anywhere

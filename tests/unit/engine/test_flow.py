@@ -148,6 +148,21 @@ def test_one_batch_at_a_time_is_made_where_there_is_room_for_none() -> None:
     assert seen == [(0, 0), (1, 1), (2, 0)]
 
 
+def test_the_batch_that_is_due_is_made_again_where_later_ones_take_all_the_room() -> None:
+    of = flow(3, mode=Mode.FREE)
+    of.sends()
+    of.most = 1
+    arrive(of, 0)
+    assert delivered(of) == [0]
+
+    of.refused(1)
+    arrive(of, 2)
+
+    assert sent(of) == [(1, 1)]
+    arrive(of, 1)
+    assert delivered(of) == [1, 2]
+
+
 def test_undelivered_batches_are_counted_from_reading_to_delivery() -> None:
     of = flow(3)
     of.sends()
