@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 NO_GPU = "no accelerator on this machine"
 NO_CGROUP = "no control group can be made here"
 NO_MEMORY_CGROUP = "no control group that limits memory can be made here"
+NO_MOUNTS = "no file system can be mounted here"
 GRACE_S = 2.0  # an exiting worker may still be on its way out when the test returns
 
 hypothesis.settings.register_profile(
@@ -80,6 +82,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(NO_CGROUP)
     if item.get_closest_marker("memory_cgroup") and not can_make_cgroup("memory", MEMORY_FILES):
         pytest.skip(NO_MEMORY_CGROUP)
+    if item.get_closest_marker("mounts") and not can_mount():
+        pytest.skip(NO_MOUNTS)
 
 
 def accelerator() -> bool:
@@ -110,6 +114,15 @@ def can_make_cgroup(controller: str = "cpu", limits: tuple[str, ...] = CPU_FILES
         finally:
             child.rmdir()
     return False
+
+
+def can_mount() -> bool:
+    """Whether a child may see another file system than we do."""
+    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "none", "/dev/shm"]
+    try:
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 # -- processes: a test ends the ones it starts

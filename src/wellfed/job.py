@@ -88,6 +88,8 @@ class Job:
     """With each how manyth of its batches a worker asks its dataset for its state; 0: never."""
     limits: Limits | None = None
     """What it may take of the machine; None where nobody keeps to any."""
+    died: Callable[[str], None] = lambda _sentence: None
+    """Told of each worker process that died and was replaced."""
 
     @property
     def batched(self) -> bool:

@@ -422,6 +422,17 @@ def test_a_death_that_is_survived_is_told_once(
     assert "makes batch 5 of samples [20, 21, 22, 23] again" in said
 
 
+def test_a_death_that_is_survived_is_in_the_report(once: Callable[..., Once]) -> None:
+    loader: Any = wellfed.DataLoader(Dying(how=once()), batch_size=4, num_workers=2)
+    for _ in loader:
+        pass
+
+    report = loader.report()
+    (said,) = report.trace.deaths
+    assert "was killed by signal: Killed. Another takes its place" in said
+    assert "Another takes its place" in " ".join(wellfed.render(report).split())
+
+
 @pytest.fixture(autouse=True)
 def _no_dumps_of_torchs_handler(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     yield

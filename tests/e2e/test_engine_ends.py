@@ -478,20 +478,6 @@ def test_an_interrupted_program_shows_its_own_traceback_and_nothing_else(tmp_pat
     assert not any(psutil.pid_exists(pid) for pid in workers)
 
 
-def test_few_descriptors_are_enough(tmp_path: Path) -> None:
-    ended = ran(
-        tmp_path / "train.py",
-        """
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        for epoch in range(2):
-            kept = list(loader())
-            assert [int(batch[0, 0]) for batch in kept] == list(range(0, 1000, 4))
-        """,
-    )
-
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_end_when_the_trainer_is_killed(tmp_path: Path, method: str) -> None:
     trainer = subprocess.Popen(

@@ -9,6 +9,7 @@ the stream knows; here is what is the same for all of them.
 
 import logging
 import signal
+from collections.abc import Callable
 
 from wellfed._engine import away
 from wellfed._engine.arrivals import Came
@@ -28,11 +29,12 @@ log = logging.getLogger(__name__)
 class Deaths:
     """Of the workers of one stream."""
 
-    def __init__(self, standing: str | None) -> None:
+    def __init__(self, standing: str | None, tell: Callable[[str], None]) -> None:
         """Nobody has died.
 
         Args:
             standing: why a home is more than its random streams; None if nothing is known of that.
+            tell: is told of each death that is survived.
         """
         self.found = 0
         """What batches were found to depend on besides their indices, as bits of `away`."""
@@ -41,6 +43,7 @@ class Deaths:
         self.untold: RuntimeError | None = None
         """A death that the trainer has not been told of yet."""
         self._standing = standing
+        self._tell = tell
         self._seen = False
         """Whether a death was seen, and what had come before it is delivered first."""
         self._oom_kills = oom_kills()
@@ -97,7 +100,7 @@ class Deaths:
         if why is None:
             if flow.mode is Mode.TRYING:
                 self._unproven = _said(crew)
-            _replace(crew, flow, states, self._of_hunger())
+            self._replace(crew, flow, states, self._of_hunger())
         elif self._seen or not came:
             said = f"Its batches cannot be made again, because {why}."
             raise _error(crew, f"{said}{self._of_hunger()}")
@@ -118,38 +121,39 @@ class Deaths:
         if flow.mode is not Mode.TRYING:
             self._unproven = ""
 
+    def _replace(self, crew: Crew, flow: Flow, states: StreamStates, hunger: str) -> None:
+        """Have others take the seats of the dead, and send again what was lost with them.
 
-def _replace(crew: Crew, flow: Flow, states: StreamStates, hunger: str) -> None:
-    """Have others take the seats of the dead, and send again what was lost with them.
-
-    Raises:
-        RuntimeError: no others can be had; a task has killed two; or too many have died.
-    """
-    dead = list(crew.dead)
-    if not crew.replaceable:
-        raise _error(crew, "The process that workers are forked from has ended, too.")
-    queued = crew.recall()
-    held = crew.held()
-    again = crew.owed.died(
-        [crew.left_by(process) for process in dead],
-        living=crew.living,
-        queued=queued,
-        held=held,
-    )
-    if isinstance(again, GiveUp):
-        raise _error(crew, f"{_why_not_again(again.killers)}{hunger}")
-    for process in dead:
-        how = _how(crew, process).replace("is killed", "was killed")
-        said = crew.pid_of(process), how, _does(again.suspects), hunger
-        log.warning("DataLoader worker (pid %d) %s. Another %s.%s", *said)
-        seat = crew.replace(process, _needed(flow, process))
-        for home in crew.hosted(seat) if seat is not None else ():
-            if stood := states.last_arrived(home):
-                crew.send(streams_task(home, stood), seat)
-        for task in again.own[process]:
-            crew.send(task, seat)
-    for task in again.shared:
-        crew.send(task, None)
+        Raises:
+            RuntimeError: no others can be had; a task has killed two; or too many have died.
+        """
+        dead = list(crew.dead)
+        if not crew.replaceable:
+            raise _error(crew, "The process that workers are forked from has ended, too.")
+        queued = crew.recall()
+        held = crew.held()
+        again = crew.owed.died(
+            [crew.left_by(process) for process in dead],
+            living=crew.living,
+            queued=queued,
+            held=held,
+        )
+        if isinstance(again, GiveUp):
+            raise _error(crew, f"{_why_not_again(again.killers)}{hunger}")
+        for process in dead:
+            how = _how(crew, process).replace("is killed", "was killed")
+            who = f"DataLoader worker (pid {crew.pid_of(process)}) {how}"
+            said = f"{who}. Another {_does(again.suspects)}.{hunger}"
+            log.warning("%s", said)
+            self._tell(said)
+            seat = crew.replace(process, _needed(flow, process))
+            for home in crew.hosted(seat) if seat is not None else ():
+                if stood := states.last_arrived(home):
+                    crew.send(streams_task(home, stood), seat)
+            for task in again.own[process]:
+                crew.send(task, seat)
+        for task in again.shared:
+            crew.send(task, None)
 
 
 def _needed(flow: Flow, process: int) -> set[int]:

@@ -100,6 +100,8 @@ class EngineIterator(_BaseDataLoaderIter):
         self._job = replace(
             read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
         )
+        if recorder is not None:
+            self._job = replace(self._job, died=recorder.died)
         if resumption is not None:
             start = start_of(resumption, self._job)
             self._begun_passes, self.delivered = start.epoch, start.number

@@ -63,7 +63,7 @@ class ProcessStream:
         """Where the homes stood after their batches."""
         self._job = job
         self._fixed_because = away.standing_reason(job)
-        self._deaths = Deaths(self._fixed_because)
+        self._deaths = Deaths(self._fixed_because, job.died)
         self._limiter = Limiter(job.limits)
         self._crew = self._start(crew)
         if job.start.streams:  # what rode with a batch was drawn by it

@@ -64,6 +64,7 @@ def view(report: Report) -> Card:
             *basis(report),
             *changed(report),
             *_limited(report),
+            *_deaths(report),
             *_ignored(verdict),
             *_unread(report),
         ),
@@ -200,6 +201,15 @@ def _limited(report: Report) -> tuple[Row, ...]:
     """What was changed to keep within a limit: the first and the last of it tell the story."""
     said = dict.fromkeys((*report.trace.limited[:1], *report.trace.limited[-1:]))
     return tuple(Row(label="limit", text=text) for text in said)
+
+
+def _deaths(report: Report) -> tuple[Row, ...]:
+    """Which workers were replaced: how often, and the last of them."""
+    said = report.trace.deaths
+    if not said:
+        return ()
+    times = f"{len(said)} workers were replaced. The last: " if len(said) > 1 else ""
+    return (Row(label="died", text=f"{times}{said[-1]}"),)
 
 
 def _unread(report: Report) -> tuple[Row, ...]:

@@ -310,3 +310,5 @@ class Trace(Record, frozen=True, kw_only=True):
     """Closer looks at some batches, in the order they were delivered."""
     limited: tuple[str, ...] = ()
     """What wellfed's loader changed to keep within a limit, in order, one sentence each."""
+    deaths: tuple[str, ...] = ()
+    """Worker processes of wellfed's loader that died and were replaced, the last at most 32."""

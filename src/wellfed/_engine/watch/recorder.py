@@ -40,6 +40,7 @@ MOST_HOT = 32
 MOST_LOOKS = 512
 MOST_DECISIONS = 4  # shown
 MOST_LIMITED = 32
+MOST_DEATHS = 32
 MOST_PLANS = 64
 
 
@@ -102,6 +103,7 @@ class Recorder:
         self._epochs: deque[dict[str, Any]] = deque(maxlen=MOST_EPOCHS)
         self._looks: list[Look] = []
         self._limited: deque[str] = deque(maxlen=MOST_LIMITED)
+        self._deaths: deque[str] = deque(maxlen=MOST_DEATHS)
         self._told: set[str] = set()
         self._begun = 0
         self._clock = clock
@@ -152,6 +154,10 @@ class Recorder:
             self._told.add(direction)
             log.log(logging.WARNING if direction == "less" else logging.INFO, "%s", sentence)
         self._limited.append(sentence)
+
+    def died(self, sentence: str) -> None:
+        """A worker process died, and another has its place."""
+        self._deaths.append(sentence)
 
     def keep(self, entry: Entry) -> None:
         """A batch was delivered."""
@@ -290,6 +296,7 @@ class Recorder:
                 for (file, line, function, library), samples in self._samples.most_common(MOST_HOT)
             ),
             limited=tuple(self._limited),
+            deaths=tuple(self._deaths),
             looks=tuple(
                 msgspec.structs.replace(one, epoch=one.epoch - first)
                 for one in tuple(self._looks)
