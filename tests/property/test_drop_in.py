@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import wellfed
+from wellfed._engine import stacking
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,15 @@ def test_every_structure(loader_class: Any, workers: int) -> None:
         loader_class,
         DataLoader,
     )
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_samples_that_are_stacked_one_by_one(
+    loader_class: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacking, "LEAST_BYTES", 1)  # as in the workers, which are forked
+
+    agree(Case(dataset=kind, workers=2, draws=("torch",)), loader_class, DataLoader)
 
 
 def test_whichever_comes_first(loader_class: Any) -> None:

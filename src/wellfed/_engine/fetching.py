@@ -11,6 +11,7 @@ from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from wellfed._engine.board import Page
 from wellfed._engine.positions import Seeds
+from wellfed._engine.stacking import Stack, Stacking
 
 __all__ = ["MapFetcher", "fetcher_of"]
 
@@ -29,6 +30,7 @@ class MapFetcher:
         self.after_first: Callable[[], None] | None = None
         """Called once the first sample of a batch is there."""
         self._page = page
+        self._stacking = Stacking(collate)
 
     def fetch(self, index: Any) -> Any:
         """The batch, or without automatic batching the sample, of an index."""
@@ -40,16 +42,24 @@ class MapFetcher:
             if seeds is not None:
                 seeds.sample(0)
             return self._joined(dataset.__getitems__(index))
-        samples = []
+        samples: list[Any] = []
+        stack: Stack | None = None
         for place, one in enumerate(index):
             page.place = place
             if seeds is not None:
                 seeds.sample(place)
-            samples.append(dataset[one])
-            if self.after_first is not None and not place:
-                self.after_first()
+            if stack is None:
+                samples.append(dataset[one])
+            else:
+                stack.take(dataset[one])
+                stack.settle()
+            if not place:
+                if self.after_first is not None:
+                    self.after_first()
+                if self._stacking.on and type(index) is list and len(index) > 1:
+                    stack = self._stacking.begun(samples, len(index))
         page.place = -1
-        return self._joined(samples)
+        return self._joined(samples if stack is None else stack.samples)
 
     def _joined(self, samples: Any) -> Any:
         if self.seeds is not None:
