@@ -34,13 +34,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def run(command: list[str], cwd: Path, file: Path | None = None) -> Ran:
+def run(
+    command: list[str], cwd: Path, file: Path | None = None, env: dict[str, str] | None = None
+) -> Ran:
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment(),
+        env={**environment(), **(env or {})},
         timeout=PATIENCE_S,
         check=False,
     )

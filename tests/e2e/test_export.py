@@ -61,3 +61,19 @@ def test_from_python_a_failing_sink_is_told_of_once_and_the_loop_goes_on(
     assert seen.status is not None
     assert seen.status.batches == 400
     assert seen.diagnose().verdict.name
+
+
+def test_a_wandb_run_of_the_scripts_own_gets_the_curves_and_the_verdict(tmp_path: Path) -> None:
+    script = str(SCRIPTS / "logs_to_wandb.py")
+    offline = {"WANDB_SILENT": "true", "WANDB_DIR": str(tmp_path)}
+
+    ours = run([sys.executable, script], tmp_path, env=offline)
+
+    assert ours.code == 0, ours.told
+    told = json.loads(ours.out.splitlines()[-1])
+    # Ten logs of the script's and one more that is under way: none of ours is a step.
+    assert told["steps"] == 11
+    assert told["summary"]["loss"] == 0.0
+    assert told["summary"]["wellfed/verdict"]
+    curves = {name.rpartition("/")[0] for name in told["summary"] if ".py:" in name}
+    assert {"wellfed/wait_share", "wellfed/samples_per_s", "wellfed/step_s"} <= curves

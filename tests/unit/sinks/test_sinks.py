@@ -199,7 +199,7 @@ def test_a_port_that_is_taken_is_refused_at_once() -> None:
             one(f"prometheus:{port}")
 
 
-# -- W&B: a stand-in with the four things that are used of the package, as its reference has them
+# -- W&B: a stand-in; tests/e2e/test_export.py has the package itself
 
 
 class Run:
