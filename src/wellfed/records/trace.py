@@ -10,20 +10,12 @@ so a worker's times and the trainer's compare directly.
 import msgspec
 
 from wellfed.records._record import Record
+from wellfed.records.beside import Gauge, HotLine, LoaderSeen, RankSeen
 from wellfed.records.looks import Look
 from wellfed.records.plan import Plan
+from wellfed.records.sites import Site
 
-__all__ = [
-    "BUCKETS_PER_OCTAVE",
-    "Epoch",
-    "Gauge",
-    "HotLine",
-    "LoaderSeen",
-    "RankSeen",
-    "Site",
-    "Span",
-    "Trace",
-]
+__all__ = ["BUCKETS_PER_OCTAVE", "Epoch", "Span", "Trace"]
 
 BUCKETS_PER_OCTAVE = 8
 """Sample durations are counted in buckets of 2**(1/8): a quantile is right within 9 %."""
@@ -154,17 +146,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=False, array_like=True):
         return max(0, self.got_ns - self.asked_ns - own_ns)
 
 
-class Site(Record, frozen=True, kw_only=True):
-    """The line that built a loader: how loaders are told apart."""
-
-    file: str
-    line: int
-    function: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
 class Epoch(Record, frozen=True, kw_only=True):
     """One pass over the loader: its beginning, its start-up cost and its end."""
 
@@ -202,73 +183,6 @@ class Epoch(Record, frozen=True, kw_only=True):
     """Time that Python's full garbage collections took in the trainer's process."""
     gc_runs: int = 0
     """How many there were."""
-
-
-class Gauge(Record, frozen=True, kw_only=True):
-    """A quantity of the machine or the processes, sampled a few times a second."""
-
-    name: str
-    """E.g. "cpu_busy_cores", "disk_read_bytes_per_s"; the unit is in the name."""
-    how: str
-    """Where it was read, or why it could not be (then it has no values)."""
-    at_ns: tuple[int, ...] = ()
-    """Times of the samples, since the start of the trace; negative before its first event."""
-    values: tuple[float, ...] = ()
-
-
-class HotLine(Record, frozen=True, kw_only=True):
-    """One line in which workers were seen while they made batches."""
-
-    file: str
-    line: int
-    """The line, counted from 1."""
-    function: str
-    library: str = ""
-    """Package in which it was from there: "PIL", "pandas"; "" for none."""
-    samples: int
-    """How often a worker was there when it was looked at, some fifty times a second."""
-    locked: int = 0
-    """How many of those times it waited for a lock."""
-
-
-class RankSeen(Record, frozen=True, kw_only=True):
-    """One rank of a distributed run, as it saw itself: means over its steady batches."""
-
-    rank: int
-    batches: int
-    """Steady batches that the means rest on."""
-    period_s: float
-    """Seconds from one batch to the next."""
-    wait_s: float
-    """Seconds of it inside `__next__`."""
-    workers: int
-    """Its loader's workers."""
-    busy_cores: float
-    """Cores that it and its workers kept busy."""
-    queue_share: float = 0.0
-    """Share of fetch time in which its workers were ready and had no core."""
-
-    @property
-    def step_s(self) -> float:
-        """Seconds of its own step, with whatever it waits for other ranks in it."""
-        return max(0.0, self.period_s - self.wait_s)
-
-
-class LoaderSeen(Record, frozen=True, kw_only=True):
-    """Another loader of the same process: enough to know that it is not the one that matters."""
-
-    site: Site | None = None
-    dataset: str
-    workers: int
-    batches: int
-    wait_s: float
-    """Seconds the trainer waited for it in all."""
-    depth: int = 0
-    """The most of its batches that can be in the making or waiting at once."""
-    persistent: bool = False
-    """Whether its workers, and the batches that they hold, stay when it is not iterated."""
-    payload_bytes: int = 0
-    """Bytes of tensors and arrays in one of its batches; 0 if none was looked into."""
 
 
 class Trace(Record, frozen=True, kw_only=True):

@@ -11,12 +11,14 @@ import pytest
 
 from wellfed import records
 from wellfed.records import (
+    beside,
     changes,
     facts,
     looks,
     plan,
     proof,
     report,
+    sites,
     stats,
     status,
     trace,
@@ -24,7 +26,21 @@ from wellfed.records import (
     verdict,
 )
 
-MODULES = (changes, facts, looks, plan, proof, report, stats, status, trace, tuning, verdict)
+MODULES = (
+    beside,
+    changes,
+    facts,
+    looks,
+    plan,
+    proof,
+    report,
+    sites,
+    stats,
+    status,
+    trace,
+    tuning,
+    verdict,
+)
 KINDS = [
     kind
     for name in records.__all__
