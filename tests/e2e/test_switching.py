@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fault_jobs import PATIENCE_S
+from fault_jobs import PATIENCE_S, Numbers
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import Dataset, IterableDataset, RandomSampler, default_collate
 
 import wellfed
+from wellfed._engine import template
 from wellfed.errors import UsageError
 from wellfed.records import Plan
 
@@ -150,6 +151,28 @@ def test_the_processes_are_those_of_the_plan() -> None:
     assert [worker.pid for worker in batches._workers] == [before[0].pid]
     assert batches.plan.workers == 1
     assert loader.plan == processes(1)
+
+
+def test_processes_that_leave_are_let_go_of() -> None:
+    loader: Any = wellfed.DataLoader(Numbers(length=400_000), batch_size=4, num_workers=3)
+    batches: Any = iter(loader)
+    read = [float(next(batches)[0, 0])]
+    crew = batches._stream._crew
+    loader.switch(processes(1))
+    while crew.living > 1:  # the end of the epoch would come first
+        read.append(float(next(batches)[0, 0]))
+    read += [float(next(batches)[0, 0]) for _ in range(100)]
+
+    assert read == list(range(0, 4 * len(read), 4))
+
+
+def test_word_of_how_one_ended_that_comes_too_late_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(template, "REAP_S", 0.0)  # it is asked, and not waited for
+    monkeypatch.setattr(template, "FORK_S", PATIENCE_S)  # as long as another worker is waited for
+
+    test_processes_that_leave_are_let_go_of()
 
 
 def test_the_next_iterator_begins_with_the_plan() -> None:

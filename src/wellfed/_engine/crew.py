@@ -132,8 +132,11 @@ class Crew:
             self._meet()
 
     def _meet(self) -> None:
-        """The template has forked one more."""
-        number, pid, descriptor = self._template.forked()
+        """The template has forked one more, if that is what it says."""
+        forked = self._template.forked()
+        if forked is None:
+            return
+        number, pid, descriptor = forked
         self._members[number].pid, self._members[number].descriptor = pid, descriptor
         self._by_fd[descriptor] = number
         self._poll.register(descriptor, select.EPOLLIN)

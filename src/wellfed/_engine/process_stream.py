@@ -245,7 +245,7 @@ class ProcessStream:
                 self._take((process, record, now_ns))
             else:
                 self._return([(process, record, now_ns)])
-        if self._crew.dead or self._deaths.pending:
+        if self._crew.dead or self._crew.gone or self._deaths.pending:
             try:
                 streams = self.standing.streams
                 self._deaths.look(self._crew, self._flow, streams, came=bool(came))

@@ -101,32 +101,39 @@ class Template:
             self._control.settimeout(REAP_S)
             while True:
                 message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
-                if not fds:
-                    return pickle.loads(message) if message else None
-                self._forked.append((*pickle.loads(message), fds[0]))
+                if not message:
+                    return None
+                told, what = pickle.loads(message)
+                if fds:
+                    self._forked.append((told, what, fds[0]))
+                elif told == number:  # else one that came too late
+                    return what
         except OSError:
             return None
 
-    def forked(self) -> tuple[int, int, int]:
-        """Wait for the next worker asked for: its number, its pid and its process descriptor.
+    def forked(self) -> tuple[int, int, int] | None:
+        """Wait for word of the next worker asked for: number, pid and process descriptor.
+
+        Returns:
+            Them; None if it was no such word, but an exit code that came too late.
 
         Raises:
-            RuntimeError: the template died.
+            RuntimeError: the template died, or says nothing.
         """
         if self._forked:
             return self._forked.pop()
         self._control.settimeout(FORK_S)
         try:
             message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
-            while message and not fds:  # an exit code that came too late
-                message, fds, _, _ = socket.recv_fds(self._control, 256, 1)
         except ConnectionResetError:  # it was killed with requests unread
             message, fds = b"", []
+        except TimeoutError:
+            raise RuntimeError(f"no DataLoader worker has started within {FORK_S:.0f} s") from None
         if not message:
             self._process.join(1.0)
             raise RuntimeError(f"DataLoader worker (pid(s) {self.pid}) exited unexpectedly")
-        number, pid = pickle.loads(message)
-        return number, pid, fds[0]
+        number, what = pickle.loads(message)
+        return (number, what, fds[0]) if fds else None
 
     @property
     def waiting(self) -> bool:
@@ -224,7 +231,7 @@ def _serve(connection: socket.socket, trainer: int, setup: Setup, children: dict
         if isinstance(asked, int):
             child = children.pop(asked)
             child.join(REAP_S)
-            connection.send(pickle.dumps(child.exitcode))
+            connection.send(pickle.dumps((asked, child.exitcode)))
             continue
         number, hosted, threads = asked
         child = multiprocessing.get_context("fork").Process(
