@@ -170,6 +170,36 @@ def test_what_came_before_a_death_is_delivered_first() -> None:
     fails_at_once(batches)
 
 
+class Waiting(Generating):
+    """Waits at one sample until a file is there."""
+
+    def __init__(self, file: Path, **options: Any) -> None:
+        super().__init__(**options)
+        object.__setattr__(self, "file", file)
+
+    def __getitem__(self, index: int) -> Any:
+        while index == self.at and not self.file.exists():  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        return super().__getitem__(index)
+
+
+def test_a_death_that_is_seen_with_the_last_news_is_told_without_waiting_for_more(
+    tmp_path: Path,
+) -> None:
+    dataset = Waiting(tmp_path / "never", how=do_nothing_at_all, at=4)
+    batches = begun(dataset, prefetch_factor=1)
+    next(batches)  # batch 2 goes to worker 0, and worker 1 is at batch 1
+    crew = batches._stream._crew
+    worker = crew.members[0]
+    while worker.page.held() or worker.unsent:
+        time.sleep(0.001)
+    dead = batches._workers[1]
+    os.kill(dead, signal.SIGKILL)
+    assert gone([dead])
+
+    fails_at_once(batches)
+
+
 def test_persistent_workers_that_died_stay_dead() -> None:
     loader = wellfed.DataLoader(Dying(), batch_size=4, num_workers=2, persistent_workers=True)
     fails_at_once(iter(loader))

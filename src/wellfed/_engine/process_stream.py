@@ -226,7 +226,7 @@ class ProcessStream:
         """Take what has come, and wait for it; whether anything came."""
         self._crew.flush()
         with self._calm.opened:
-            news = self._crew.poll(within_s)
+            news = self._crew.poll(0 if self._crew.dead else within_s)  # that is to be told
         try:
             came = self._crew.read(news)
         except RuntimeError as error:  # all of them are dead
