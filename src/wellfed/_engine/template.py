@@ -107,7 +107,7 @@ class Template:
                 if fds:
                     self._forked.append((told, what, fds[0]))
                 elif told == number:  # else one that came too late
-                    return what
+                    return None if what is None else int(what)
         except OSError:
             return None
 

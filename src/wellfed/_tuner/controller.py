@@ -19,7 +19,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from wellfed._tuner.moves import Move, fewer, more, out_of_reach
-from wellfed._tuner.window import Bounds, Window
+from wellfed._tuner.window import Bounds, Window, allowed_workers
 from wellfed.records import Plan
 from wellfed.records._record import Record
 from wellfed.records.amounts import duration
@@ -229,7 +229,7 @@ def _judge(state: State, trying: Trying, window: Window) -> tuple[State, Decisio
 
 def _within(plan: Plan, state: State, window: Window) -> Plan:
     """The earlier plan, less what memory has no room for by now."""
-    room = min(state.bounds.most_workers, window.room_workers or state.bounds.most_workers)
+    room = allowed_workers(state.bounds, window)
     fits = plan.workers <= room or state.bounds.why_fixed
     return plan if fits else replace(plan, workers=max(1, room))
 

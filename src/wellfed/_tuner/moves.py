@@ -4,7 +4,7 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from wellfed._tuner.window import Bounds, Window
+from wellfed._tuner.window import Bounds, Window, allowed_workers
 from wellfed.records import Plan
 from wellfed.records._record import Record
 from wellfed.records.amounts import duration
@@ -40,7 +40,7 @@ class Move(Record, frozen=True, kw_only=True):
 
 def most_workers(bounds: Bounds, window: Window) -> int:
     """Workers that are of use and allowed: one a CPU, and more where they mostly wait for data."""
-    cap = min(bounds.most_workers, window.room_workers or bounds.most_workers)
+    cap = allowed_workers(bounds, window)
     if window.fetch_s and window.cpu_s:
         on_cpu = max(min(1.0, window.cpu_s / window.fetch_s), 0.01)
         cap = min(cap, ceil(bounds.cpus / on_cpu))

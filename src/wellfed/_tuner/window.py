@@ -2,7 +2,7 @@
 
 from wellfed.records._record import Record
 
-__all__ = ["Bounds", "Window"]
+__all__ = ["Bounds", "Window", "allowed_workers"]
 
 
 class Window(Record, frozen=True, kw_only=True):
@@ -64,3 +64,9 @@ class Bounds(Record, frozen=True, kw_only=True):
     """Why the sampler is read just as far ahead as it is."""
     switch_s: float = 0.5
     """What a switch costs: the start of a worker, as measured when there was one."""
+
+
+def allowed_workers(bounds: Bounds, window: Window) -> int:
+    """Workers that the bounds allow and memory has room for, but one at the least."""
+    room = bounds.most_workers if window.room_workers is None else window.room_workers
+    return max(1, min(bounds.most_workers, room))
