@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from wellfed._engine.auto import MOST_THREADS
+from wellfed._engine.auto import INLINE_S, MOST_THREADS
 from wellfed._engine.iterator import EngineIterator
 from wellfed._engine.lately import Lately, lately
 from wellfed._engine.processes import Processes
@@ -172,7 +172,7 @@ class Live:
             gap_deviation_s=seen.gap_deviation_s,
             fetch_s=seen.fetch_s,
             cpu_s=seen.cpu_s,
-            busy_share=None if making_s is None else min(1.0, making_s / plan.workers / period_s),
+            busy_share=_busy_share(making_s, plan.workers * period_s),
             pressure_share=crowd.pressure_share,
             throttled_share=crowd.throttled_share,
             room_workers=crowd.room_workers,
@@ -184,7 +184,8 @@ class Live:
         if self._state is None:
             self._state = State(plan=before, bounds=self._bounds(iterator))
         # Whether batches are bound to their workers may turn out at any time.
-        bounds = replace(self._state.bounds, why_fixed=iterator.why_fixed or "")
+        fixed = iterator.why_fixed or ""
+        bounds = replace(self._state.bounds, why_fixed=fixed, backends=_others(iterator))
         self._state, decision = step(replace(self._state, bounds=bounds), window)
         if isinstance(decision, Keep):
             if decision.why and decision.why != self._said:
@@ -202,7 +203,8 @@ class Live:
 
     def _bounds(self, iterator: EngineIterator) -> Bounds:
         job, plan, cpus = iterator.job, iterator.plan, self._cpus()
-        threaded = Processes().refuses(job, replace(plan, threads=2)) is None
+        threads = replace(plan, workers=max(1, plan.workers), threads=2)
+        threaded = Processes().refuses(job, threads) is None
         read_so = "" if job.iterable or read_unnoticed(job) else "others may see how it is read"
         started_s = sum(iterator.start_ns) / 1e9
         fit = job.limits.most_workers if job.limits is not None else MOST_WORKERS
@@ -212,6 +214,8 @@ class Live:
             most_prefetch=max(8, plan.prefetch or 0),
             most_threads=MOST_THREADS if threaded else 0,
             why_read_so=read_so,
+            backends=_others(iterator),
+            inline_s=INLINE_S,
             switch_s=max(0.2, started_s),
         )
 
@@ -222,6 +226,25 @@ class Live:
             Change(kind=kind, at_s=at_s, batch=batch, before=before, after=after, why=why)
         )
         log.debug("%s at batch %d: %s -> %s: %s", kind, batch, before, after, why)
+
+
+def _busy_share(making_s: float | None, worker_s: float) -> float | None:
+    """Of the workers' time, what they spend on batches; None without workers, or without word."""
+    return None if making_s is None or not worker_s else min(1.0, making_s / worker_s)
+
+
+def _others(iterator: EngineIterator) -> tuple[str, ...]:
+    """Back ends that could take over."""
+    here = iterator.plan
+    plans = (
+        replace(here, backend="inline", workers=0, threads=0),
+        replace(here, backend="processes", workers=max(1, here.workers)),
+    )
+    return tuple(
+        one.backend
+        for one in plans
+        if one.backend != iterator.backend and iterator.why_not_moved(one) is None
+    )
 
 
 def _enough(seen: Lately) -> bool:

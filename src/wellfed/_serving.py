@@ -99,7 +99,7 @@ def engine_iterator(
         loader.check_worker_number_rationality()
     job = read_job(loader)
     by_hand, refusals = asked.plan, []
-    if live is not None and live.plan is not None and not Processes().refuses(job, live.plan):
+    if live is not None and live.plan is not None and _serves(live.plan, job):
         by_hand = live.plan
     for backend in BACKENDS:
         plan = _plan_for(backend, loader, by_hand)
@@ -130,6 +130,10 @@ def engine_iterator(
     )
 
 
+def _serves(plan: Plan, job: Job) -> bool:
+    return any(one.name == plan.backend and not one.refuses(job, plan) for one in BACKENDS)
+
+
 def _refuse_device(device: Any, reason: str) -> None:
     """Batches of torch's own iterator are not copied to a device."""
     if checked_device(device) is not None:
@@ -154,7 +158,7 @@ def _limits_of(
     Reading it takes 0.7 ms, which an epoch of rows in memory may take in all.
     """
     starts_workers = backend.name != "inline"
-    if backend.name == "auto":
+    if backend.name == "auto" or job.by_position:  # workers may take over
         starts_workers = rows_of(job) is None or job.worker_init is not None
     if not starts_workers:
         return None

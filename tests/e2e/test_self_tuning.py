@@ -1,6 +1,7 @@
 """A loader that tunes itself: whatever is decided, the batches are torch's, and it says so."""
 
 import random
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
 import wellfed
 from wellfed import _live
+from wellfed._engine import auto
 from wellfed._tuner.controller import Decision, Keep, State, Switch, Undo
 from wellfed._tuner.window import Window
 from wellfed.records import Plan
@@ -93,6 +95,44 @@ def test_whatever_is_decided_the_batches_are_torchs(dataset: Any, persistent: bo
     assert seen == epochs(TorchDataLoader(dataset, **more))
     kinds = {change.kind for change in ours.report().changes}
     assert kinds >= {"switch", "undo"}
+
+
+class Slowing(Drawing):
+    """Samples that cost nothing at first, and are then waited for."""
+
+    def __len__(self) -> int:
+        return 2_000
+
+    def __getitem__(self, index: int) -> Any:
+        if index >= 800:
+            time.sleep(0.005)
+        return super().__getitem__(index)
+
+
+def test_an_auto_loader_whose_samples_become_slow_gets_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("WINDOW_NS", "LONG_WINDOW_NS", "AGAIN_NS"):
+        monkeypatch.setattr(_live, name, 0.1e9)
+    monkeypatch.setattr(auto, "INLINE_S", 1.0)  # whatever the first ones take on a busy machine
+
+    def loader(**more: Any) -> Any:
+        return wellfed.DataLoader(Slowing(), batch_size=4, num_workers="auto", **more)
+
+    ours = loader()
+    torch.manual_seed(3)
+    batches = iter(ours)
+    seen, makers = [], []
+    for batch in batches:
+        seen.append(plain(batch))
+        makers.append(batches.backend)
+    (moved, *_) = [one for one in ours.report().changes if one.kind == "switch"]
+
+    assert makers[0] == "inline"
+    assert makers[-1] == "processes"
+    assert "a batch takes the trainer" in moved.why
+    torch.manual_seed(3)
+    assert seen == [plain(batch) for batch in loader(plan=Plan(backend="inline"))]
 
 
 @pytest.mark.usefixtures("restless")

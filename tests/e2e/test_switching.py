@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, IterableDataset, RandomSampler, default_co
 
 import wellfed
 from wellfed._engine import template
-from wellfed.errors import UsageError
+from wellfed._engine.process_stream import ProcessStream
+from wellfed.errors import PlanTooLarge, UsageError
 from wellfed.records import Plan
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -82,9 +83,8 @@ def epochs(loader: Any, plans: dict[int, Plan] | None = None, count: int = 1) ->
 
 
 def ours(dataset: Any, **options: Any) -> Any:
-    return wellfed.DataLoader(
-        dataset, batch_size=4, shuffle=True, timeout=PATIENCE_S, thread_safe=True, **options
-    )
+    options = {"timeout": PATIENCE_S, **options}
+    return wellfed.DataLoader(dataset, batch_size=4, shuffle=True, thread_safe=True, **options)
 
 
 def torchs(dataset: Any, **options: Any) -> Any:
@@ -183,6 +183,123 @@ def test_the_next_iterator_begins_with_the_plan() -> None:
 
     assert len(batches._workers) == 1
     assert batches.plan.prefetch == 4
+
+
+# -- in the trainer's process, or not
+
+INLINE = Plan(backend="inline")
+
+
+def auto(dataset: Any, **options: Any) -> Any:
+    # The trainer's process cannot keep a timeout.
+    return ours(dataset, num_workers="auto", timeout=0, **options)
+
+
+def to_and_fro(seed: int, batches: int) -> dict[int, Plan]:
+    """Back ends and numbers of workers in turn, at random batches."""
+    rng = random.Random(seed)
+    numbers = sorted(rng.sample(range(1, batches), 8))
+    return {
+        number: rng.choice([INLINE, processes(rng.randint(1, 3), rng.randint(1, 3))])
+        for number in numbers
+    }
+
+
+def switched(loader: Any, plans: dict[int, Plan], count: int = 1) -> tuple[list[Any], list[str]]:
+    """All batches and who made them; a switch that comes while another is under way is left out."""
+    torch.manual_seed(3)
+    seen, makers = [], []
+    for _ in range(count):
+        batches: Any = iter(loader)
+        for batch in batches:
+            seen.append(plain(batch))
+            makers.append(batches.backend)
+            plan = plans.get(len(seen))
+            if plan is not None and not batches.switching:
+                loader.switch(plan)
+    return seen, makers
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("first", [INLINE, processes(2)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_back_end_that_takes_over_changes_no_batch(
+    seed: int, first: Plan, persistent: bool
+) -> None:
+    loader = auto(Drawing(), plan=first, persistent_workers=persistent)
+
+    seen, makers = switched(loader, to_and_fro(seed, LENGTH // 2), 2)
+
+    assert seen == epochs(auto(Drawing(), plan=INLINE, persistent_workers=persistent), None, 2)
+    assert set(makers) == {"inline", "processes"}
+
+
+def test_what_was_read_for_the_first_is_delivered_before_the_other_takes_over() -> None:
+    loader = auto(Drawing(), plan=INLINE)
+    ahead = 2 * loader.num_workers
+
+    _, makers = switched(loader, {3: processes(2)})
+
+    assert makers == ["inline"] * (3 + ahead) + ["processes"] * (LENGTH // 4 - 3 - ahead)
+
+
+@pytest.mark.parametrize("first", [INLINE, processes(2)])
+@pytest.mark.parametrize("after", [1, 4, 20])
+def test_a_state_that_is_saved_on_the_way_goes_on_where_it_was(first: Plan, after: int) -> None:
+    whole = epochs(auto(Drawing(), plan=INLINE))
+    torch.manual_seed(3)
+    loader = auto(Drawing(), plan=first)
+    batches = iter(loader)
+    seen = [plain(next(batches)) for _ in range(5)]
+    loader.switch(processes(3) if first == INLINE else INLINE)
+    seen += [plain(next(batches)) for _ in range(after)]
+    state = loader.state_dict()
+    del batches
+
+    resumed = auto(Drawing(), plan=processes(1))
+    resumed.load_state_dict(state)
+
+    assert seen + [plain(batch) for batch in resumed] == whole
+
+
+def test_an_epoch_that_is_left_on_the_way_leaves_nothing_behind() -> None:
+    loader = auto(Plain(), plan=INLINE, persistent_workers=True)
+    batches = iter(loader)
+    next(batches)
+    loader.switch(processes(2))
+
+    again = iter(loader)
+
+    assert again is batches
+    assert again.backend == "processes"
+    assert len(list(again)) == LENGTH // 4
+
+
+def test_one_that_cannot_start_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = auto(Drawing(), plan=INLINE)
+    whole = epochs(auto(Drawing(), plan=INLINE))
+    torch.manual_seed(3)
+    batches: Any = iter(loader)
+    seen = [plain(next(batches)) for _ in range(5)]
+
+    def refuses(*_: Any) -> Any:
+        raise PlanTooLarge("no room")
+
+    monkeypatch.setattr(ProcessStream, "_dispatch", refuses)  # its indices have been read by then
+    with pytest.raises(UsageError, match="no room"):
+        loader.switch(processes(2))
+
+    assert not batches.switching
+    assert seen + [plain(batch) for batch in batches] == whole
+
+
+def test_batches_that_workers_must_make_do_not_move_to_the_trainer() -> None:
+    refused(auto(Plain(), plan=processes(2), worker_init_fn=print), INLINE, "worker_init_fn")
+    refused(ours(Plain(), plan=processes(2), num_workers="auto"), INLINE, "timeout is for worker")
+
+
+def test_a_number_of_workers_keeps_its_back_end() -> None:
+    refused(ours(Plain(), num_workers=2), INLINE, "made by the back end 'processes' until")
 
 
 # -- what would change a batch is refused

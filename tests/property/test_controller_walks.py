@@ -41,8 +41,18 @@ bounds = st.builds(
     most_threads=st.sampled_from([0, 16]),
     why_fixed=st.sampled_from(["", "a sample draws"]),
     why_read_so=st.sampled_from(["", "the sampler is the user's own"]),
+    backends=st.sampled_from([(), ("inline", "processes")]),
+    inline_s=st.just(0.0003),
     switch_s=st.floats(0.01, 5.0),
 )
+
+
+def begun(workers: int, prefetch: int, within: Bounds) -> Plan:
+    """In the trainer's process, or with so many workers."""
+    if not workers:
+        return Plan(backend="inline")
+    workers = min(workers, within.most_workers)
+    return Plan(backend="processes", workers=workers, prefetch=prefetch)
 
 
 def changed(before: Plan, after: Plan) -> set[str]:
@@ -54,13 +64,13 @@ def changed(before: Plan, after: Plan) -> set[str]:
 @given(
     seen=st.lists(windows(), max_size=40),
     within=bounds,
-    workers=st.integers(1, 16),
+    workers=st.integers(0, 16),
     prefetch=st.integers(1, 8),
 )
 def test_every_trace_keeps_the_guarantees(
     seen: list[Window], within: Bounds, workers: int, prefetch: int
 ) -> None:
-    plan = Plan(backend="processes", workers=min(workers, within.most_workers), prefetch=prefetch)
+    plan = begun(workers, prefetch, within)
     state = State(plan=plan, bounds=within)
     before: Plan | None = None
     switches, elapsed_s = 0, 0.0
@@ -75,12 +85,15 @@ def test_every_trace_keeps_the_guarantees(
         after = decision.plan
         room = max(1, window.room_workers) if window.room_workers is not None else 16
         moved = changed(plan, after)
-        assert 1 <= after.workers <= max(within.most_workers, 1)
+        least = 0 if after.backend == "inline" else 1
+        assert least <= after.workers <= max(within.most_workers, 1) * least
+        assert "backend" not in moved or within.backends
         assert after.workers <= room or within.why_fixed or "workers" not in moved
         assert 1 <= (after.prefetch or 2) <= max(within.most_prefetch, prefetch)
         assert after.threads <= within.most_threads
-        assert not (moved & {"workers", "threads"} and within.why_fixed)
-        assert not ("prefetch" in moved and within.why_read_so)
+        if "backend" not in moved:
+            assert not (moved & {"workers", "threads"} and within.why_fixed)
+            assert not ("prefetch" in moved and within.why_read_so)
         if isinstance(decision, Undo):
             assert before is not None, "nothing is there to be undone"
             assert not changed(before, after) - {"workers"}
@@ -88,7 +101,7 @@ def test_every_trace_keeps_the_guarantees(
             before = None
         else:
             assert isinstance(decision, Switch)
-            assert len(moved) == 1
+            assert len(moved) == 1 or "backend" in moved
             if "memory" not in decision.why:
                 switches += 1
                 before = plan
@@ -97,7 +110,7 @@ def test_every_trace_keeps_the_guarantees(
 
 
 @settings(max_examples=50)
-@given(one=windows(), within=bounds, workers=st.integers(1, 16))
+@given(one=windows(), within=bounds, workers=st.integers(0, 16))
 def test_the_same_window_for_ever_comes_to_an_end(
     one: Window, within: Bounds, workers: int
 ) -> None:
@@ -105,7 +118,7 @@ def test_the_same_window_for_ever_comes_to_an_end(
 
     However late: where nobody knows how long the epoch is, a small gain pays only after a while.
     """
-    plan = Plan(backend="processes", workers=min(workers, within.most_workers), prefetch=2)
+    plan = begun(workers, 2, within)
     state = State(plan=plan, bounds=within)
     decisions = []
     for _ in range(2_000):
@@ -113,6 +126,7 @@ def test_the_same_window_for_ever_comes_to_an_end(
         decisions.append(decision)
 
     done = [one for one in decisions if not isinstance(one, Keep)]
-    # Workers, threads and prefetch there and back; and one worker less at a time, and back once.
-    assert len(done) <= 2 * 3 + workers + 1
-    assert len([one for one in done if isinstance(one, Undo)]) <= 4
+    # Workers, threads, prefetch and the back end there and back; and one worker less at a time, and
+    # back once.
+    assert len(done) <= 2 * 4 + max(workers, within.most_workers) + 1
+    assert len([one for one in done if isinstance(one, Undo)]) <= 5

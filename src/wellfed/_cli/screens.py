@@ -3,7 +3,8 @@
 Whole   the alternate screen: what was there before comes back in the end
 Below   the last lines; what others print scrolls in the lines above them
 
-A frame is one write, and overwrites the one before line by line: nothing is cleared first.
+A frame is one write, and overwrites the one before line by line: nothing is cleared first. Whole is
+rich's; it has nothing that stays below what another process writes, so Below is our own.
 """
 
 import os
@@ -12,6 +13,10 @@ import termios
 import tty
 from types import TracebackType
 from typing import Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 __all__ = ["Below", "Keys", "Screen", "Whole"]
 
@@ -39,26 +44,31 @@ class Whole:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._open = True
-        _write(fd, "\x1b[?1049h\x1b[?25l\x1b[2J")
+        # With a buffer of its own, so that a frame is one write.
+        self._file = open(fd, "w", closefd=False)  # noqa: SIM115
+        self._live = Live(
+            console=Console(file=self._file, force_terminal=True),
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
 
     @property
     def room(self) -> tuple[int, int]:
-        """All of it, less the last line, where the cursor stays."""
+        """All of it."""
         columns, lines = os.get_terminal_size(self._fd)
-        return columns, lines - 1
+        return columns, lines
 
     def draw(self, text: str) -> None:
         """From the upper left; what is below it is cleared."""
-        rows = text.splitlines()
-        placed = "".join(f"\x1b[{at};1H{row}\x1b[K" for at, row in enumerate(rows, 1))
-        _write(self._fd, f"{placed}\x1b[{len(rows) + 1};1H\x1b[J")
+        self._live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
 
     def close(self) -> None:
         """Back to what was there before."""
-        if self._open:
-            self._open = False
-            _write(self._fd, "\x1b[?25h\x1b[?1049l")
+        self._live.stop()
+        self._file.close()
 
 
 class Below:

@@ -26,7 +26,7 @@ from wellfed.job import Job
 from wellfed.records import Plan
 from wellfed.seams import Stream
 
-__all__ = ["Auto", "choose"]
+__all__ = ["INLINE_S", "MOST_THREADS", "Auto", "choose"]
 
 # Samples that are timed. The first warms the caches of its code and is timed with the others: the
 # choices lie a factor of ten apart.

@@ -3,13 +3,16 @@
     what the loader may take  ┐
     its slabs and workers     ├──► step ──► Keep | Window | Fewer
     what the machine leaves   │
-    waiting for memory, kills ┘
+    waiting for memory, kills ┘                     ─► and back: Window, then More
 
 Batches in the making are what can be given up at once and cost least speed, so they go first. Once
-each worker has no more than the batch it makes, the rest takes fewer workers.
+each worker has no more than the batch it makes, the rest takes fewer workers. When memory is there
+again, batches come back first, and then workers, one at a time.
 
 Guarantees
-- less at once, more slowly: up by a quarter, and only after `CALM_S` in which nothing was short
+- less at once, more slowly: up by a quarter, or by one worker, and only after `CALM_S` in which
+  nothing was short
+- a worker that comes back has room for all that it will take, and for a quarter of that besides
 - what is decided from the same readings twice is kept the second time
 - at least one batch is always in the making
 """
@@ -19,7 +22,18 @@ from typing import TypeAlias
 
 from wellfed._limits import Room
 
-__all__ = ["CALM_S", "Decision", "Fewer", "Keep", "Seen", "State", "Window", "kept_bytes", "step"]
+__all__ = [
+    "CALM_S",
+    "Decision",
+    "Fewer",
+    "Keep",
+    "More",
+    "Seen",
+    "State",
+    "Window",
+    "kept_bytes",
+    "step",
+]
 
 # Of the tightest limit this is left to the script, whose own memory moves between two looks.
 FREE_SHARE = 0.1
@@ -68,6 +82,8 @@ class State:
     slabs_bytes: float
     """What all slabs may take, as decided."""
     ranks: int = 1
+    planned: int = 0
+    """Worker processes that there would be if memory had room."""
     calm_since_s: float | None = None
     last: Seen | None = None
 
@@ -92,7 +108,14 @@ class Fewer:
     why: str
 
 
-Decision: TypeAlias = Keep | Window | Fewer
+@dataclass(frozen=True, slots=True)
+class More:
+    """Have so many worker processes: there is room for those that were taken away."""
+
+    workers: int
+
+
+Decision: TypeAlias = Keep | Window | Fewer | More
 
 
 def step(state: State, seen: Seen) -> tuple[State, Decision]:
@@ -113,9 +136,13 @@ def step(state: State, seen: Seen) -> tuple[State, Decision]:
         # What is pressed may pass; only what does not fit takes workers away.
         fewer = _fewer(after, seen, allowed)
         return after, Window(wanted, why) if fewer is None else Fewer(fewer, why)
-    if wanted > state.window and calm is not None and seen.at_s - calm >= CALM_S:
+    if calm is None or seen.at_s - calm < CALM_S:
+        return after, Keep()
+    if wanted > state.window:
         grown = min(wanted, max(state.window + 1, int(state.window * GROWTH)))
         return replace(after, window=grown, calm_since_s=seen.at_s), Window(grown, "")
+    if state.workers < state.planned and state.workers < _most_workers(state, seen, allowed):
+        return replace(after, calm_since_s=seen.at_s), More(state.workers + 1)
     return after, Keep()
 
 
@@ -164,6 +191,17 @@ def _fewer(state: State, seen: Seen, allowed: float) -> int | None:
     """Workers that have room for the batch they make, with their own memory; None for all."""
     if state.window >= state.workers or state.workers == 1 or seen.batch_bytes <= 0:
         return None
-    each = seen.workers_bytes / state.workers
-    fit = int((allowed + seen.workers_bytes) / (SPARE_SLABS * seen.batch_bytes + each))
+    fit = int((allowed + seen.workers_bytes) / _worker_bytes(state, seen))
     return max(1, min(fit, state.workers - 1)) if fit < state.workers else None
+
+
+def _most_workers(state: State, seen: Seen, allowed: float) -> int:
+    """Workers that have room for that, and for a quarter more."""
+    if seen.batch_bytes <= 0:
+        return state.workers
+    return int((allowed + seen.workers_bytes) / (GROWTH * _worker_bytes(state, seen)))
+
+
+def _worker_bytes(state: State, seen: Seen) -> float:
+    """What one takes: its own memory, and the batches that it cannot do without."""
+    return SPARE_SLABS * seen.batch_bytes + seen.workers_bytes / state.workers

@@ -20,6 +20,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from wellfed._engine.bookmark import Bookmark, passed_of, start_of
 from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
+from wellfed._engine.moving import Gate, may_move, moved, reads_ahead, why_not_moved
 from wellfed._engine.passage import Passage, Resumption
 from wellfed._engine.reading import read_job
 from wellfed._engine.resume import Passed
@@ -30,8 +31,8 @@ from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed._limits import Limits
-from wellfed.errors import UsageError
-from wellfed.job import Job
+from wellfed.errors import UsageError, WellfedError
+from wellfed.job import BEGINNING, Job, Start
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
@@ -97,6 +98,10 @@ class EngineIterator(_BaseDataLoaderIter):
         self._copied: Stream | None = None
         """The same batches where they are wanted; the stream itself if there is no destination."""
         self._copy_to = copy_to
+        self._gate: Gate | None = None
+        """What the stream reads its indices through, where another one may take over."""
+        self._next: tuple[Stream, Gate] | None = None
+        """The one that does, once the batches that were read for this one are delivered."""
         self._job = replace(
             read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
         )
@@ -154,13 +159,18 @@ class EngineIterator(_BaseDataLoaderIter):
             self._begin()
         else:
             self._end_pass()
+            if self._next is not None:
+                self._take_over(self._next)
             self._begun_passes += 1
             self.delivered, self._ended = 0, False
-            self._copied.restart(self._indices())
+            self._copied.restart(self._indices(BEGINNING))
             self._begin_pass(began_ns)
 
     def _begin(self) -> None:
-        self._stream = self._copied = self._open(self._indices())
+        self._serve(self._open(self._indices(self._job.start)))
+
+    def _serve(self, stream: Stream) -> None:
+        self._stream = self._copied = stream
         self.backend = getattr(self._stream, "backend", self.backend)
         destination = self._copy_to()
         if destination is not None:
@@ -182,13 +192,17 @@ class EngineIterator(_BaseDataLoaderIter):
         if self._pass is not None:
             self._pass.end(self._clock(), complete=self._ended)
 
-    def _indices(self) -> Iterator[Any]:
-        """What the sampler yields, asked for as torch asks."""
+    def _indices(self, start: Start) -> Iterator[Any]:
+        """What the sampler yields from there on, asked for as torch asks."""
         asked: Iterator[Any] = _Asked(self._next_index)
         if self.backend in ("auto", "inline") and rows_of(self._job) is not None:
             # Tensors of indices, where nothing but our own code sees them.
             asked = bulk(self._index_sampler) or asked
-        return self._passage.reads(asked, marked=self._job.by_position)
+        asked = self._passage.reads(asked, marked=self._job.by_position)
+        if not may_move(self._job):
+            return asked
+        self._gate = Gate(asked, start)
+        return self._gate
 
     def _next_data(self) -> Any:
         stream, one = self._copied, self._pass
@@ -198,6 +212,9 @@ class EngineIterator(_BaseDataLoaderIter):
         try:
             data = next(stream)
         except StopIteration:
+            if self._next is not None and self._gate and self.delivered == self._gate.number:
+                self._take_over(self._next)
+                return self._next_data()
             # Unless it is the user's own, which ends a loop but not the epoch.
             self._ended = getattr(stream, "ended", True)
             if self._ended and not self._persistent_workers:
@@ -245,9 +262,34 @@ class EngineIterator(_BaseDataLoaderIter):
         switch: Callable[[Plan], str | None] | None = getattr(self._stream, "switch", None)
         if not self.is_open:
             return "The epoch has ended."
-        if plan.backend != self.backend or switch is None:
+        if self._next is not None:
+            return "It is on its way to another back end."
+        if plan.backend != self.backend:
+            return self.why_not_moved(plan) or self._move(plan)
+        return None if switch is None else switch(plan)
+
+    def why_not_moved(self, plan: Plan) -> str | None:
+        """Why the back end of that plan cannot take over within the epoch; None if it can."""
+        if self._gate is None:
             return f"Its batches are made by the back end {self.backend!r} until the epoch ends."
-        return switch(plan)
+        return why_not_moved(self._job, plan, self.why_fixed)
+
+    def _move(self, plan: Plan) -> str | None:
+        assert self._gate is not None
+        self._passage.read_further(reads_ahead(self._job, plan))
+        try:
+            self._next = moved(self._job, plan, self._gate, self._begun_passes)
+        except WellfedError as error:
+            return str(error)
+        return None
+
+    def _take_over(self, further: tuple[Stream, Gate]) -> None:
+        """From here on batches come from the stream that was started for them."""
+        if self._copied is not None:
+            self._copied.close()
+        stream, self._gate = further
+        self._next = None
+        self._serve(stream)
 
     @property
     def why_fixed(self) -> str | None:
@@ -258,7 +300,7 @@ class EngineIterator(_BaseDataLoaderIter):
     def switching(self) -> bool:
         """Whether a switch waits until it changes no batch."""
         switching = getattr(self._stream, "switching", None)
-        return switching is not None and switching.pending
+        return self._next is not None or (switching is not None and switching.pending)
 
     @property
     def switch_refused(self) -> str | None:
@@ -318,6 +360,9 @@ class EngineIterator(_BaseDataLoaderIter):
         if copied is not None:
             self._plan = self.plan
         stream, self._stream = self.__dict__.get("_stream"), None
+        further, self._next = self.__dict__.get("_next"), None
+        if further is not None:
+            further[0].close()
         if copied is None:
             return
         began_ns = self._clock()

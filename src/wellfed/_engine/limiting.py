@@ -16,7 +16,17 @@ from wellfed._engine.board import turn
 from wellfed._engine.crew import Crew
 from wellfed._engine.epoch import Epoch
 from wellfed._engine.flow import Flow
-from wellfed._engine.guard import Decision, Fewer, Keep, Seen, State, Window, kept_bytes, step
+from wellfed._engine.guard import (
+    Decision,
+    Fewer,
+    Keep,
+    More,
+    Seen,
+    State,
+    Window,
+    kept_bytes,
+    step,
+)
 from wellfed._engine.switching import Switching
 from wellfed._limits import Limits
 from wellfed.errors import PlanTooLarge
@@ -38,6 +48,9 @@ PRIVATE_SHARE = 0.0005
 # What a batch that must have room waits for idle workers to give up theirs, all in all.
 PATIENCE_S = 0.25
 WAIT_S = 0.01
+
+# Most batches come sooner than this, and what they would need is not asked for: that takes 5 µs.
+SOON_S = 0.002
 
 # Until the first batch shows what one takes, slabs have so much of what may be taken: making one
 # takes samples, too.
@@ -84,6 +97,10 @@ class Limiter:
         self._private: dict[int, float] = {}
         self._turn = self._batch_bytes = 0
         self._wanting_since_s: float | None = None
+        self._reduced = 0, 0
+        """Workers that there were to be, and that the guard had them reduced to."""
+        self._wants = False
+        """Whether the workers were told which batch is waited for."""
 
     def begin(self, crew: Crew, window: int) -> None:
         """Workers have started: before they are sent anything.
@@ -120,14 +137,21 @@ class Limiter:
         """Look whether all is within its limits.
 
         Returns:
-            The plan with as many workers as have room, where those that there are have not.
+            The plan with as many workers as have room, where those that there are have not, or
+            where some were taken away that have room again.
         """
         if self._limits is None or self._state is None:
             return None
         now_s = self._clock()
         batch_bytes = self._batch_bytes = unpacker.largest_bytes
         state, window = self._state, switching.window
-        self._state = replace(state, workers=len(crew), full=window, window=self._most(window))
+        self._state = replace(
+            state,
+            workers=len(crew),
+            planned=self._planned(switching),
+            full=window,
+            window=self._most(window),
+        )
         seen = Seen(
             at_s=now_s,
             slabs_bytes=crew.shelves.bytes,
@@ -145,9 +169,18 @@ class Limiter:
         # Sooner, while workers have not given up yet what they are to.
         over = seen.slabs_bytes > self._state.slabs_bytes
         self._next_look_s = now_s + (SHORT_LOOK_S if over else LOOK_S)
-        if isinstance(decision, Fewer):
-            return msgspec.structs.replace(switching.plan, workers=decision.workers)
-        return None
+        if not isinstance(decision, Fewer | More):
+            return None
+        self._reduced = self._state.planned, decision.workers
+        return msgspec.structs.replace(switching.plan, workers=decision.workers)
+
+    def _planned(self, switching: Switching) -> int:
+        """Workers that there were to be before memory was short, unless others decided since."""
+        planned, reduced = self._reduced
+        if switching.plan.workers != reduced and not switching.pending:
+            planned = switching.plan.workers
+            self._reduced = planned, planned
+        return planned
 
     def limited(self, flow: Flow) -> Flow:
         """A new epoch's, with no more in the making than the last one had in the end."""
@@ -167,15 +200,18 @@ class Limiter:
         """How long to wait for the batch that is due, which is said to be; None: for ever."""
         if self._state is None:
             return left_s
-        slabs, batch = crew.shelves.bytes, unpacker.largest_bytes
-        room = self._state.slabs_bytes - slabs
-        idle = slabs - crew.shelves.leased_bytes - epoch.flow.ready * batch
         now_s = self._clock()
         if self._wanting_since_s is None:
             self._wanting_since_s = now_s
         since_s = self._wanting_since_s
+        if now_s - since_s < SOON_S:
+            return SOON_S if left_s is None else min(left_s, SOON_S)
+        slabs, batch = crew.shelves.bytes, unpacker.largest_bytes
+        room = self._state.slabs_bytes - slabs
+        idle = slabs - crew.shelves.leased_bytes - epoch.flow.ready * batch
         if room >= batch or idle < batch or now_s - since_s > PATIENCE_S:
             crew.shelves.want(turn(epoch.number, epoch.flow.due))
+            self._wants = True
             return left_s
         # Others hold free slabs: they give them up, and then there is room.
         crew.shelves.allow(int(self._state.slabs_bytes), int(self._state.limit_bytes))
@@ -183,8 +219,9 @@ class Limiter:
 
     def came(self, crew: Crew) -> None:
         """The batch that was waited for is here."""
-        if self._wanting_since_s is not None:
-            self._wanting_since_s = None
+        self._wanting_since_s = None
+        if self._wants:
+            self._wants = False
             crew.shelves.want(0)
 
     def _workers_bytes(self, crew: Crew, now_s: float) -> float:
@@ -207,6 +244,10 @@ class Limiter:
     def _say(self, before: State, decision: Decision, seen: Seen) -> None:
         assert self._limits is not None
         if isinstance(decision, Keep):
+            return
+        if isinstance(decision, More):
+            workers = f"{decision.workers} workers, no longer {before.workers}"
+            self._limits.say("more", f"Memory is there again: {workers}.")
             return
         if isinstance(decision, Window) and decision.batches >= before.window:
             self._limits.say(

@@ -124,6 +124,10 @@ class Passage:
         reads.count, reads.position = passed.delivered, passed.position
         return reads
 
+    def read_further(self, more: int) -> None:
+        """The sampler is read so many indices further ahead than was said."""
+        self._marks = deque(self._marks, maxlen=(self._marks.maxlen or 0) + more)
+
     def settle(self) -> None:
         """Taking up is over: the trainer's generators are as it left them."""
         if self._trainers:

@@ -345,9 +345,9 @@ class ProcessStream:
     def _keep_within_limits(self) -> None:
         if self._limiter.due(self._unpacker):
             self._read_all()  # what workers gave up
-            less = self._limiter.look(self._flow, self._crew, self._unpacker, self.switching)
-            if less is not None:
-                self.switch(less)  # or, where each worker is needed, only less is made ahead
+            other = self._limiter.look(self._flow, self._crew, self._unpacker, self.switching)
+            if other is not None:
+                self.switch(other)  # or, where each worker is needed, only less is made ahead
 
     def _read_one(self) -> None:
         """Before the batch is handed over, which is lost if the sampler raises: as in torch."""

@@ -1,22 +1,20 @@
-"""What starting workers costs, and which number of them is best for whole epochs.
+"""What starting workers costs, and which number of them is best for epochs that each start anew.
 
-    epoch(W) = a W + f + first batch + batches * period(W)
+    epoch(W) = a W + f + s / W
 
 Workers start one after another, each in the trainer's own time, so the start is linear in their
-number; what it buys is a shorter period. With workers that stay, the start is paid once for all
-epochs.
+number; what it buys is a shorter period.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from wellfed._insight.estimate import Floats
+from wellfed._insight.supply import stage_s, usable_cores
 from wellfed.records import Case
 
-__all__ = ["EpochCurve", "StartUp", "break_even_epochs", "fit_epochs", "start_up_of"]
+__all__ = ["EpochCurve", "StartUp", "epoch_curve_of", "start_up_of"]
 
 
 class StartUp(NamedTuple):
@@ -46,16 +44,15 @@ class EpochCurve(NamedTuple):
         """An epoch with so many workers, 1 or more."""
         return self.each_s * workers + self.fixed_s + self.shared_s / workers
 
-    def best_workers(self, epochs: int = 1, most: float = float("inf")) -> float:
-        """Where the curve is lowest: sqrt(E s / a) if workers stay for E epochs; 1 at the least.
+    def best_workers(self, most: float = math.inf) -> int:
+        """Where the curve is lowest, beside sqrt(s / a); 1 at the least.
 
         Args:
-            epochs: epochs that one start serves.
-            most: a limit from cores or memory.
+            most: a limit from cores, memory or the step.
         """
-        if self.each_s <= 0:
-            return most
-        return max(1.0, min(most, math.sqrt(epochs * self.shared_s / self.each_s)))
+        lowest = math.sqrt(self.shared_s / self.each_s) if self.each_s > 0 else most
+        below = max(1, math.floor(min(lowest, most)))
+        return min((below, below + 1), key=self.seconds) if below + 1 <= most else below
 
 
 def start_up_of(case: Case) -> StartUp | None:
@@ -74,42 +71,20 @@ def start_up_of(case: Case) -> StartUp | None:
     return StartUp(each_s, max(0.0, fixed_s) + case.stats.shutdown_s)
 
 
-def break_even_epochs(
-    start: StartUp, epoch_s: Callable[[int], float], now: int, then: int
-) -> float:
-    """After how many epochs other workers, that stay, have earned their start; inf if never.
+def epoch_curve_of(case: Case) -> tuple[EpochCurve, float] | None:
+    """What epochs of a run would take with other numbers of workers, started anew for each.
 
-    Args:
-        start: what starting costs.
-        epoch_s: seconds of an epoch by workers, without their start.
-        now: workers there are already, whose start is paid.
-        then: workers instead; all of them are started anew.
+    Returns:
+        The curve, and how many workers have something to do: what cores allow, and the step asks
+        for. None if no start of workers was seen.
     """
-    saved_s = epoch_s(now) - epoch_s(then)
-    if saved_s <= 0:
-        return float("inf")
-    return start.seconds(then) / saved_s
-
-
-def fit_epochs(seconds: Sequence[tuple[int, float]]) -> EpochCurve:
-    """The curve through whole epochs measured at three or more numbers of workers.
-
-    Least squares of the relative error, with no negative part: one that would be is left out, the
-    most negative first.
-
-    Raises:
-        ValueError: fewer than three numbers of workers.
-    """
-    counts: Floats = np.array([workers for workers, _ in seconds], dtype=np.float64)
-    times: Floats = np.array([taken for _, taken in seconds], dtype=np.float64)
-    if len(set(counts.tolist())) < 3:
-        raise ValueError(f"{len(seconds)} points: measure three numbers of workers or more.")
-    columns = np.stack([counts, np.ones_like(counts), 1 / counts], axis=1) / times[:, None]
-    kept = [0, 1, 2]
-    while kept:
-        found, *_ = np.linalg.lstsq(columns[:, kept], np.ones_like(counts), rcond=None)
-        if found.min() >= 0:
-            parts = dict(zip(kept, found.tolist(), strict=True))
-            return EpochCurve(*(parts.get(one, 0.0) for one in range(3)))
-        del kept[int(np.argmin(found))]
-    return EpochCurve(0.0, float(times.mean()), 0.0)
+    start, stats = start_up_of(case), case.stats
+    batches, epoch_s = case.workload.batches_per_epoch, stats.epoch_s
+    if start is None or not batches or not epoch_s:
+        return None
+    making_s = batches * stage_s(case, "fetch")
+    step_s = batches * stats.period_s.value * (1 - stats.wait_share.value)
+    now = case.plan.workers
+    fixed_s = max(0.0, epoch_s - start.each_s * now - making_s / now)
+    most = min(usable_cores(case), making_s / step_s if step_s else math.inf)
+    return EpochCurve(start.each_s, fixed_s, making_s), max(1.0, most)

@@ -1,4 +1,7 @@
-"""From one plan to a neighbour: more where there is a wait, less where workers are idle. Pure."""
+"""From one plan to a neighbour: more where there is a wait, less where workers are idle. Pure.
+
+in the trainer's process ◄──► few workers ◄──► more of them, threads, further ahead
+"""
 
 from math import ceil
 
@@ -31,7 +34,7 @@ class Move(Record, frozen=True, kw_only=True):
     """A change of one thing."""
 
     kind: str
-    """workers, threads, prefetch or fewer."""
+    """workers, threads, prefetch, fewer, processes or inline."""
     plan: Plan
     gain_s: float
     """Seconds per batch that it is expected to save."""
@@ -49,9 +52,53 @@ def most_workers(bounds: Bounds, window: Window) -> int:
 
 def more(plan: Plan, window: Window, bounds: Bounds) -> list[Move]:
     """What may shorten the wait, the most promising first."""
-    moves = [_threads(plan, window, bounds), _workers(plan, window, bounds)]
-    moves.append(_prefetch(plan, window, bounds))
-    return sorted((one for one in moves if one is not None), key=lambda one: -one.gain_s)
+    if not plan.workers:
+        moves = [_processes(plan, window, bounds)]
+    else:
+        moves = [_threads(plan, window, bounds), _workers(plan, window, bounds)]
+        moves += [_prefetch(plan, window, bounds), _inline(plan, window, bounds)]
+    # Where handing over is what is waited for, more of the same is no remedy.
+    return sorted(
+        (one for one in moves if one is not None),
+        key=lambda one: (one.kind != "inline", -one.gain_s),
+    )
+
+
+def _processes(plan: Plan, window: Window, bounds: Bounds) -> Move | None:
+    """From the trainer's process to workers."""
+    making_s = window.fetch_s
+    if "processes" not in bounds.backends or not making_s or making_s <= bounds.inline_s:
+        return None
+    most = wanted = most_workers(bounds, window)
+    if window.demand_s:
+        wanted = min(most, ceil(making_s / window.demand_s * RESERVE))
+    then_s = max(window.gap_s, making_s / wanted) + bounds.inline_s
+    if then_s >= window.period_s:
+        return None
+    return Move(
+        kind="processes",
+        plan=replace(plan, backend="processes", workers=wanted, prefetch=plan.prefetch or 2),
+        gain_s=window.period_s - then_s,
+        why=f"{_waits(window)}; a batch takes the trainer {duration(making_s)}",
+    )
+
+
+def _inline(plan: Plan, window: Window, bounds: Bounds) -> Move | None:
+    """From workers back to the trainer's process."""
+    making_s = window.fetch_s
+    if "inline" not in bounds.backends or bounds.why_fixed or making_s is None:
+        return None
+    gain_s = window.period_s - window.gap_s - making_s
+    if making_s > bounds.inline_s or gain_s <= 0:
+        return None
+    return Move(
+        kind="inline",
+        plan=replace(
+            plan, backend="inline", workers=0, threads=0, prefetch=None, start_method=None
+        ),
+        gain_s=gain_s,
+        why=f"{_waits(window)}, and making a batch takes only {duration(making_s)}",
+    )
 
 
 def _workers(plan: Plan, window: Window, bounds: Bounds) -> Move | None:
@@ -135,6 +182,8 @@ def fewer(plan: Plan, window: Window, bounds: Bounds) -> Move | None:
 def out_of_reach(plan: Plan, window: Window, bounds: Bounds) -> str:
     """Why nothing is done although the consumer waits, in a sentence; "" if nothing is known."""
     waits = _waits(window)
+    if not plan.workers:
+        return ""
     reasons = []
     if bounds.why_fixed:
         reasons.append(f"the number of workers stays: {bounds.why_fixed}")

@@ -3,8 +3,8 @@
     present plan ─► best by the model ─► again, as long as a better one is expected
                     └─ one far past the cores, one with fewer workers ─► the best in turn ─► Stop
 
-The model is corrected by each measurement: where plans with as many workers came out slower than
-it said, it is believed that much less of their neighbours.
+The model is corrected by each measurement: where plans of a kind came out slower than it said, it
+is believed that much less of all of them, and least of their neighbours (`_insight.carrying`).
 
 Guarantees
 - the answer was measured at least twice, and so was the present plan, in turn with it if the two
@@ -14,11 +14,9 @@ Guarantees
 """
 
 from collections.abc import Mapping, Sequence
-from math import exp, hypot, log, log2
-from statistics import fmean
+from math import exp, hypot, log
 
-import numpy as np
-
+from wellfed._insight.carrying import Missed, carry
 from wellfed._tuner.readings import Reading, error_of, means_of
 from wellfed._tuner.space import Choice, Space
 from wellfed.records import Plan
@@ -38,6 +36,11 @@ MOST_TURNS = 4
 LEAST_TURNS = 2
 """Stretches that an answer and what it is compared with rest on: one alone may have met none of
 the slow samples of a long tail, or more than its share, and its own interval does not tell."""
+
+COMMON_ERROR = 0.3
+"""Standard deviation of what forecasts from the present plan have wrong for all plans with workers,
+or for all without: that the samples cost something else there. It is wide, so that the first
+measurement of a kind decides about it."""
 
 CERTAIN = 1.645
 """Standard errors on either side of a 90 % interval."""
@@ -97,27 +100,18 @@ def _price(space: Space, plan: Plan) -> tuple[int, int, int]:
 
 
 def corrected(space: Space, means: Mapping[Plan, float]) -> dict[Plan, float]:
-    """Expected seconds of every choice, bent through what was measured.
-
-    The ratio of measured to predicted is interpolated over the logarithm of the workers; with
-    none, and with some, are two different worlds, and each is corrected by its own kind.
-    """
-    ratios: dict[bool, dict[float, list[float]]] = {False: {}, True: {}}
-    for choice in space.choices:
-        seconds = means.get(choice.plan)
-        if seconds is not None:
-            at = log2(max(1, choice.plan.workers))
-            kind = ratios[choice.plan.workers > 0]
-            kind.setdefault(at, []).append(log(seconds / choice.seconds))
-    return {one.plan: one.seconds * exp(_ratio(one.plan, ratios)) for one in space.choices}
-
-
-def _ratio(plan: Plan, ratios: Mapping[bool, Mapping[float, Sequence[float]]]) -> float:
-    known = sorted((at, fmean(values)) for at, values in ratios[plan.workers > 0].items())
-    if not known:
-        return 0.0
-    places, values = zip(*known, strict=True)
-    return float(np.interp(log2(max(1, plan.workers)), places, values))
+    """Expected seconds of every choice, given what was measured of some."""
+    forecast = {one.plan: one.seconds for one in space.choices}
+    missed = [
+        Missed(plan, log(seconds / forecast[plan]))
+        for plan, seconds in means.items()
+        if plan in forecast
+    ]
+    carried = carry(missed, list(forecast), common_error=COMMON_ERROR)
+    return {
+        plan: seconds * exp(miss.log_ratio)
+        for (plan, seconds), miss in zip(forecast.items(), carried, strict=True)
+    }
 
 
 def _explore(

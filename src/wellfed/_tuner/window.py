@@ -62,6 +62,10 @@ class Bounds(Record, frozen=True, kw_only=True):
     """Why each batch is made by its own worker."""
     why_read_so: str = ""
     """Why the sampler is read just as far ahead as it is."""
+    backends: tuple[str, ...] = ()
+    """Other back ends that could take over within the epoch."""
+    inline_s: float = 0.0
+    """A batch that takes less is cheaper to make than to hand over."""
     switch_s: float = 0.5
     """What a switch costs: the start of a worker, as measured when there was one."""
 

@@ -13,6 +13,7 @@ from wellfed._engine.guard import (
     Decision,
     Fewer,
     Keep,
+    More,
     Seen,
     State,
     Window,
@@ -52,6 +53,8 @@ def told(decision: Decision) -> tuple[str, int]:
             return "window", batches
         case Fewer(workers=workers):
             return "fewer", workers
+        case More(workers=workers):
+            return "more", workers
         case Keep():
             return "keep", 0
 
@@ -127,6 +130,41 @@ def test_it_grows_by_a_quarter_each_time_all_was_calm_for_long() -> None:
     )
 
 
+def test_workers_come_back_one_at_a_time_once_all_batches_are_back() -> None:
+    now = state(workers=1, planned=3, full=16, window=8)
+    back = []
+    for at_s in range(int(13 * CALM_S)):
+        now, decision = step(now, seen(float(at_s)))
+        if isinstance(decision, More):
+            now = replace(now, workers=decision.workers, full=16 * decision.workers)
+        if not isinstance(decision, Keep):
+            back.append(told(decision))
+
+    assert back == [
+        *(("window", batches) for batches in (10, 12, 15, 16)),
+        ("more", 2),
+        *(("window", batches) for batches in (20, 25, 31, 32)),
+        ("more", 3),
+        *(("window", batches) for batches in (40, 48)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "left", "back"),
+    [
+        ("room for just what it takes", 1_130, False),  # 1,000 stay free
+        ("and a quarter more", 1_160, True),
+    ],
+)
+def test_a_worker_comes_back_where_it_has_room_to_spare(what: str, left: float, back: bool) -> None:
+    # Each takes 100 MB and two slabs of 10.
+    now = state(workers=1, planned=2, full=4, window=4, calm_since_s=0.0)
+
+    _, decision = step(now, seen(CALM_S, slabs_bytes=40 * MB, room=room(left)))
+
+    assert isinstance(decision, More) == back
+
+
 def test_shortage_ends_the_calm() -> None:
     now = state(window=8)
     now, _ = step(now, seen(0.0, room=room(9_000)))
@@ -167,8 +205,9 @@ def test_on_any_walk_the_window_stays_within_what_may_be_taken(
     now = state(workers=workers, ranks=ranks)
     for turn, looked in enumerate(walk):
         before, looked = now, replace(looked, at_s=float(turn))
-        now, decision = step(before, looked)
+        now, decision = step(replace(before, planned=workers), looked)
 
+        assert not isinstance(decision, More)  # none was taken away
         assert 1 <= now.window <= now.full
         assert 0 <= now.slabs_bytes <= now.limit_bytes
         if isinstance(decision, Window):

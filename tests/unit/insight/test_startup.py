@@ -1,68 +1,59 @@
-import math
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from insight_traces import case_of, trace_of
 
-from wellfed._insight.startup import (
-    EpochCurve,
-    StartUp,
-    break_even_epochs,
-    fit_epochs,
-    start_up_of,
-)
-from wellfed.records import Plan
+from wellfed._insight.startup import EpochCurve, epoch_curve_of, start_up_of
+from wellfed.records import Case, Plan
 
 positive = st.floats(0.001, 10.0)
 
 
-@given(each_s=positive, fixed_s=positive, shared_s=positive)
-def test_the_fit_gives_back_the_curve_that_made_the_points(
-    each_s: float, fixed_s: float, shared_s: float
-) -> None:
-    truth = EpochCurve(each_s, fixed_s, shared_s)
-
-    fitted = fit_epochs([(workers, truth.seconds(workers)) for workers in (1, 2, 4, 8, 16)])
-
-    for workers in (1, 3, 12):
-        assert fitted.seconds(workers) == pytest.approx(truth.seconds(workers), rel=1e-3)
-
-
-@given(each_s=positive, fixed_s=positive, shared_s=positive, epochs=st.integers(1, 50))
+@given(each_s=positive, fixed_s=positive, shared_s=positive, most=st.integers(1, 200))
 def test_no_number_of_workers_is_better_than_the_best(
-    each_s: float, fixed_s: float, shared_s: float, epochs: int
+    each_s: float, fixed_s: float, shared_s: float, most: int
 ) -> None:
-    curve = EpochCurve(each_s / epochs, fixed_s, shared_s)
+    curve = EpochCurve(each_s, fixed_s, shared_s)
 
-    best = EpochCurve(each_s, fixed_s, shared_s).best_workers(epochs)
+    best = curve.best_workers(most)
 
-    assert all(curve.seconds(best) <= curve.seconds(w) * (1 + 1e-9) for w in range(1, 200))
-
-
-def test_a_part_that_would_be_negative_is_left_out() -> None:
-    fitted = fit_epochs([(1, 10.0), (2, 5.1), (4, 2.4), (8, 1.25)])
-
-    assert min(fitted) >= 0
-    assert fitted.seconds(4) == pytest.approx(2.5, rel=0.05)
+    assert 1 <= best <= most
+    assert all(curve.seconds(best) <= curve.seconds(w) * (1 + 1e-9) for w in range(1, most + 1))
 
 
-def test_three_numbers_of_workers_are_needed() -> None:
-    with pytest.raises(ValueError, match="three"):
-        fit_epochs([(1, 1.0), (2, 0.5), (2, 0.5)])
-
-
-def test_a_limit_of_cores_bounds_the_best() -> None:
-    assert EpochCurve(0.01, 1.0, 100.0).best_workers(most=8) == 8
+def test_workers_that_start_for_nothing_are_as_many_as_there_may_be() -> None:
     assert EpochCurve(0.0, 1.0, 100.0).best_workers(most=8) == 8
 
 
-def test_what_saves_a_second_an_epoch_earns_a_start_of_two_in_two_epochs() -> None:
-    start = StartUp(each_s=0.4, fixed_s=0.4)
+def short_epochs(workers: int, starting_s: float) -> Case:
+    """Two epochs of 30 batches, each of 80 ms of a worker and 5 ms of a step."""
+    plan = Plan(workers=workers, prefetch=2)
+    trace = trace_of(plan, [0.08] * 60, [0.005] * 60, epochs=2, startup_s=workers * starting_s)
+    epochs = tuple(
+        msgspec.structs.replace(epoch, start_ns=(round(starting_s * 1e9),) * workers)
+        for epoch in trace.epochs
+    )
+    case = case_of(msgspec.structs.replace(trace, epochs=epochs), cores=64)
+    workload = msgspec.structs.replace(case.workload, batches_per_epoch=30)
+    return msgspec.structs.replace(case, workload=workload)
 
-    assert break_even_epochs(start, lambda w: 8.0 / w, 2, 4) == pytest.approx(1.0)
-    assert break_even_epochs(start, lambda w: 8.0, 2, 4) == math.inf
+
+def test_short_epochs_repay_few_starts() -> None:
+    # 2.4 s are shared out: sqrt(2.4 / 0.15) = 4.
+    found = epoch_curve_of(short_epochs(8, 0.15))
+
+    assert found is not None
+    curve, most = found
+    assert curve.best_workers(most) == 4
+
+
+def test_no_more_workers_than_the_step_asks_for() -> None:
+    found = epoch_curve_of(short_epochs(32, 0.0001))
+
+    assert found is not None
+    curve, most = found
+    assert curve.best_workers(most) == pytest.approx(0.08 / 0.005, abs=2)
 
 
 def test_the_start_is_read_without_the_first_batch() -> None:
@@ -84,3 +75,4 @@ def test_the_start_is_read_without_the_first_batch() -> None:
 
 def test_a_run_without_workers_shows_no_start() -> None:
     assert start_up_of(case_of(trace_of(Plan(), [0.08] * 60, [0.02] * 60))) is None
+    assert epoch_curve_of(case_of(trace_of(Plan(), [0.08] * 60, [0.02] * 60))) is None

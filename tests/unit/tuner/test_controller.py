@@ -1,5 +1,6 @@
 """What the live controller does about a plan, in worlds whose answer is known."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,15 +23,24 @@ class World(Record, frozen=True, kw_only=True):
     cpus: int = 8
     step_slower: float = 0.0
     """By how much a step takes longer for each worker."""
+    hop_s: float = 0.0
+    """What handing over takes, of a batch that is not made in place."""
     window_s: float = 1.0
     left_s: float | None = 1_000.0
 
     def window(self, plan: Plan, **more: Any) -> Window:
         """What is seen under this plan."""
         gap_s = self.gap_s * (1 + self.step_slower * plan.workers)
+        if not plan.workers:
+            return self._seen(gap_s, gap_s + self.fetch_s, None, more)
         side_by_side = plan.workers * max(1, plan.threads)
         supply_s = max(self.fetch_s / side_by_side, self.fetch_s * self.on_cpu / self.cpus)
-        period_s = max(gap_s, supply_s)
+        period_s = max(gap_s + self.hop_s, supply_s)
+        return self._seen(gap_s, period_s, min(1.0, supply_s / period_s), more)
+
+    def _seen(
+        self, gap_s: float, period_s: float, busy_share: float | None, more: dict[str, Any]
+    ) -> Window:
         batches = max(1, round(self.window_s / period_s))
         seen = {
             "batches": batches,
@@ -39,7 +49,7 @@ class World(Record, frozen=True, kw_only=True):
             "gap_s": gap_s,
             "fetch_s": self.fetch_s,
             "cpu_s": self.fetch_s * self.on_cpu,
-            "busy_share": min(1.0, supply_s / period_s),
+            "busy_share": busy_share,
             "left_s": self.left_s,
         }
         return Window(**{**seen, **more})
@@ -243,3 +253,60 @@ def test_what_is_out_of_reach_is_said(case: str) -> None:
     _, decisions = run(begun(**bounds), World(), 4, **seen)
 
     assert decisions == [Keep(), *[Keep(why=expected)] * 3]
+
+
+# -- in the trainer's process, or not
+
+INLINE = Plan(backend="inline")
+EITHER = replace(BOUNDS, backends=("inline", "processes"), inline_s=0.0003)
+
+
+def test_batches_that_turn_out_to_take_long_get_workers() -> None:
+    state, decisions = run(State(plan=INLINE, bounds=EITHER), World(fetch_s=0.04, gap_s=0.01), 30)
+
+    first, *_ = changes(decisions)
+    assert state.plan.backend == "processes"
+    assert state.plan.workers == 5
+    assert first.why == "80% of the time is spent waiting; a batch takes the trainer 40 ms"
+
+
+def test_batches_that_turn_out_to_cost_nothing_are_made_in_place() -> None:
+    world = World(fetch_s=0.00005, gap_s=0.0002, hop_s=0.0002)
+
+    state, decisions = run(State(plan=plan(2), bounds=EITHER), world, 30)
+
+    (only,) = changes(decisions)
+    assert state.plan.backend == "inline"
+    assert only.why.endswith("and making a batch takes only 50 µs")
+
+
+@pytest.mark.parametrize("fetch_s", [0.0001, 0.0002, 0.0004, 0.002])
+@pytest.mark.parametrize("gap_s", [0.0, 0.0002, 0.001, 0.01])
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_between_the_two_there_is_no_end_of_neither(
+    fetch_s: float, gap_s: float, workers: int
+) -> None:
+    start = plan(workers) if workers else INLINE
+    world = World(fetch_s=fetch_s, gap_s=gap_s, hop_s=0.0002)
+
+    state, first = run(State(plan=start, bounds=EITHER), world, 120)
+    _, later = run(state, world, 200)
+
+    backends = [one.plan.backend for one in first if not isinstance(one, Keep)]
+    assert len([name for name, after in pairwise(backends) if name != after]) <= 2
+    assert changes(later) == []
+
+
+def test_workers_that_would_gain_nothing_are_not_started() -> None:
+    world = World(fetch_s=0.0001, gap_s=0.00001)
+
+    state, decisions = run(State(plan=INLINE, bounds=EITHER), world, 60)
+
+    assert changes(decisions) == []
+    assert state.plan == INLINE
+
+
+def test_what_may_not_move_stays() -> None:
+    _, decisions = run(State(plan=INLINE, bounds=BOUNDS), World(), 60)
+
+    assert changes(decisions) == []

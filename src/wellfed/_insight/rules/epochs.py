@@ -3,6 +3,7 @@
 import msgspec
 
 from wellfed._insight.rules.say import with_plan
+from wellfed._insight.startup import epoch_curve_of
 from wellfed._insight.supply import SIGNIFICANT, forecast, respawn_s, respawn_share
 from wellfed.records import Case, Estimate, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, share, size
@@ -50,6 +51,7 @@ def startup_respawn(case: Case) -> Finding | None:
             Evidence(text=f"start method {plan.start_method}"),
             Evidence(text=f"{share(cost)} of the epoch", value=cost),
             *_slow_forks(case),
+            *_fewer(case),
         ),
         cost_share=Estimate(value=cost, low=0.8 * cost, high=min(1.0, 1.2 * cost)),
         remedies=(
@@ -132,3 +134,16 @@ def _slow_forks(case: Case) -> tuple[Evidence, ...]:
     resident = case.stats.gauges.get("trainer_rss_bytes")
     of = f" of a trainer of {size(resident)}" if resident else ""
     return (Evidence(text=f"each fork{of} takes {duration(mean_s)}", value=mean_s),)
+
+
+def _fewer(case: Case) -> tuple[Evidence, ...]:
+    """Starting more workers than so short an epoch repays costs more than it saves."""
+    found = epoch_curve_of(case)
+    if found is None:
+        return ()
+    curve, most = found
+    best = curve.best_workers(most)
+    if best >= case.plan.workers or curve.seconds(best) > curve.seconds(case.plan.workers):
+        return ()
+    text = f"as long as every epoch starts them anew, {best} would be the quickest"
+    return (Evidence(text=f"{text}: each takes {duration(curve.each_s)} to start", value=best),)
