@@ -1,4 +1,4 @@
-"""Where the workers' time goes, line by line: what the samples of a trace amount to."""
+"""Where the time of making batches goes, line by line: what the samples of a trace amount to."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -12,7 +12,7 @@ FEWEST_SAMPLES = 30
 
 
 class Hot(NamedTuple):
-    """A function of the user's in which workers spend time."""
+    """A function of the user's in which fetches are spent."""
 
     function: str
     place: str
@@ -20,11 +20,11 @@ class Hot(NamedTuple):
     library: str
     """The package that it mostly is in from there; "" for none."""
     share: float
-    """Share of the workers' fetch time, 0 to 1."""
+    """Share of the fetch time, 0 to 1."""
 
 
 def hottest(case: Case) -> Hot | None:
-    """The function in which workers spend most of their fetches; None if too little was sampled."""
+    """The function in which most fetches are spent; None if too little was sampled."""
     lines = case.trace.hot_lines
     total = sum(line.samples for line in lines)
     if total < FEWEST_SAMPLES:

@@ -2,7 +2,13 @@
 
 import msgspec
 
-from wellfed._insight.supply import best_workers, forecast, respawn_share, waits
+from wellfed._insight.supply import (
+    best_workers,
+    comes_in_time,
+    forecast,
+    respawn_share,
+    waits,
+)
 from wellfed.records import Case, Estimate, Knob
 from wellfed.records.amounts import share, size
 
@@ -65,6 +71,9 @@ def _prefetch(case: Case) -> Knob:
         return Knob(name="prefetch_factor", now="None", best="None", gain=NOTHING, sentence=why)
     now = str(plan.prefetch)
     deeper = forecast(case, msgspec.structs.replace(plan, prefetch=4 * (plan.prefetch or 2)))
+    if comes_in_time(case) and waits(case):
+        why = "batches were there when asked for: what is waited for is their unpacking"
+        return Knob(name="prefetch_factor", now=now, best=now, gain=NOTHING, sentence=why)
     if deeper is not None and deeper.gain.value >= 1.03:
         return Knob(
             name="prefetch_factor",

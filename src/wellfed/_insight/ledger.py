@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from wellfed.records import Epoch, Ledger, Line, Span, Trace
 
-__all__ = ["LINES", "account"]
+__all__ = ["LINES", "account", "pins"]
 
 LINES = (
     "startup",
@@ -37,6 +37,12 @@ LINES = (
 `fetch` is what reading samples takes in the trainer's own process, without their collation;
 with workers it happens elsewhere and the trainer sees only `wait`.
 """
+
+
+def pins(trace: Trace) -> bool:
+    """Whether a thread receives and pins the batches: torch has none without an accelerator."""
+    asked = trace.plan.pin_memory and trace.device != "cpu"
+    return asked or any(span.pin_ns > 0 for span in trace.spans)
 
 
 class _Piece(NamedTuple):
@@ -150,7 +156,7 @@ def _move_received(trace: Trace, charged: Counter[str]) -> None:
     As a sum over all waits, not wait by wait: a batch that arrives early is received while the
     trainer waits for an earlier one.
     """
-    if trace.plan.workers and not trace.plan.pin_memory:
+    if trace.plan.workers and not pins(trace):
         receive_ns = sum(max(0, span.receive_ns) for span in trace.spans)
         _move(charged, "wait", "receive", receive_ns)
 

@@ -57,7 +57,7 @@ class MemoryUse(NamedTuple):
     workers_bytes: float
     """Private memory of the worker processes, samples in the making included."""
     growth_bytes: float
-    """What they will have grown by in an hour, if they go on as seen."""
+    """What they will have grown by as long as they live, or in an hour, if they go on as seen."""
     batches_bytes: float
     """Batches that are made and not given up yet: in shared memory, where workers make them."""
     pinned_bytes: float
@@ -112,10 +112,7 @@ def memory_use(cases: Sequence[Case], plan: Plan) -> MemoryUse:
     )
     tensors = stats.tensors_per_batch or 1.0
     workers, depth = plan.workers, plan.workers * prefetch_of(plan)
-    growth = max(
-        growth_bytes_per_s(case.trace.gauges) / max(1, case.plan.workers) for case in cases
-    )
-    growth *= workers * GROWTH_AHEAD_S
+    growth = workers * max(_growth_bytes(case) / max(1, case.plan.workers) for case in cases)
     ours = plan.backend == "processes"
     if not workers:
         # The samples, and the batch that they are collated to; the one before is still there.
@@ -162,6 +159,21 @@ def growth_bytes_per_s(gauges: Sequence[Gauge]) -> float:
         return 0.0
     (slope, _), spread = np.polyfit(at_s[late], np.array(seen.values)[late], 1, cov=True)
     return float(slope) if slope > 2 * np.sqrt(spread[0, 0]) else 0.0
+
+
+def _growth_bytes(case: Case) -> float:
+    """What the workers of a run grow by, as long as they live.
+
+    Those of one epoch end with it. What forked ones copy of the trainer is no more than it has.
+    """
+    ahead_s, batches = GROWTH_AHEAD_S, case.workload.batches_per_epoch
+    if batches and not case.plan.persistent:
+        ahead_s = min(ahead_s, batches * case.stats.period_s.value)
+    growth = growth_bytes_per_s(case.trace.gauges) * ahead_s
+    trainer = case.stats.gauges.get("trainer_rss_bytes")
+    if trainer is None or case.plan.start_method not in (None, "fork"):
+        return growth
+    return min(growth, trainer * max(1, case.plan.workers))
 
 
 def _workers_bytes(cases: Sequence[Case], plan: Plan, batch_bytes: float) -> float:

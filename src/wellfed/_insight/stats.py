@@ -17,6 +17,7 @@ from wellfed._insight.estimate import (
     mean_estimate,
     ratio_estimate,
 )
+from wellfed._insight.ledger import pins
 from wellfed._insight.steady import Steady, find_steady
 from wellfed.records import Epoch, Estimate, Span, Stage, StageStats, Trace
 
@@ -79,6 +80,7 @@ def summarise(trace: Trace) -> StageStats | None:
         preemptions_per_batch=_mean_seen(made, lambda span: span.preemptions) or 0.0,
         yields_per_batch=_mean_seen(made, lambda span: span.yields) or 0.0,
         ready=_mean_seen(spans, lambda span: span.ready),
+        unready_wait_share=_unready_wait_share(spans),
         held_wait_share=_held_wait_share(steady),
         device_stall_share=_device_stall_share(steady),
         drew=_drew(spans),
@@ -113,7 +115,7 @@ def _stages(trace: Trace, steady: Steady, made: Sequence[Span]) -> dict[str, Sta
         stages += _worker_stages(made)
     if trace.plan.workers:
         stages.append(_stage("receive", _seconds(span.receive_ns for span in spans)))
-    if trace.plan.pin_memory or any(span.pin_ns > 0 for span in spans):
+    if pins(trace):
         stages.append(_stage("pin", _seconds(span.pin_ns for span in spans)))
     return {stage.name: stage for stage in stages}
 
@@ -229,6 +231,15 @@ def _step_queue_share(steady: Steady) -> float | None:
     seen = queued_ns >= 0
     wall_ns = float(steady.step_s[seen].sum()) * 1e9
     return min(1.0, float(queued_ns[seen].sum()) / wall_ns) if wall_ns else None
+
+
+def _unready_wait_share(spans: Sequence[Span]) -> float | None:
+    seen = [span for span in spans if span.arrived_ns >= 0]
+    waited_ns = sum(span.got_ns - span.asked_ns for span in seen)
+    unready_ns = sum(
+        min(span.got_ns, max(span.asked_ns, span.arrived_ns)) - span.asked_ns for span in seen
+    )
+    return unready_ns / waited_ns if waited_ns else None
 
 
 def _held_wait_share(steady: Steady) -> float:

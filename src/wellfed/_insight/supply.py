@@ -20,6 +20,7 @@ __all__ = [
     "by_rows",
     "cache_room_bytes",
     "ceiling",
+    "comes_in_time",
     "computes",
     "epoch_read_bytes",
     "forecast",
@@ -43,6 +44,9 @@ __all__ = [
 # the same script differ by on a busy machine. (5 % is also where torch's own profiler begins to
 # speak of the loader.)
 SIGNIFICANT = 0.05
+
+# A buffer that runs dry is what is waited for where the batch has not come most of that time.
+DRY = 0.5
 
 # Between that and this, any rule with a cause to name comes first; without one, a loss of less than
 # a tenth is the price of handing batches over at all.
@@ -148,6 +152,12 @@ def usable_cores(case: Case) -> float:
     """Cores that this process may use: its part of the machine's, if ranks share it."""
     usable = float(case.machine.cpus_usable.value or case.machine.cpus_host.value or 1)
     return usable / max(1, case.trace.local_world)
+
+
+def comes_in_time(case: Case) -> bool:
+    """Whether the buffer hardly ever runs dry: most of what is waited for is not the batch."""
+    unready = case.stats.unready_wait_share
+    return case.plan.workers > 0 and unready is not None and unready < DRY
 
 
 def neighbour_cores(case: Case) -> float:

@@ -98,6 +98,9 @@ class StageStats(Record, frozen=True, kw_only=True):
 
     ready: float | None = None
     """Mean batches ready when the trainer asked. 0: starving. At the limit: the loader is ahead."""
+    unready_wait_share: float | None = None
+    """Share of the waiting in which the batch had not come yet. Below 0.5: most of it is unpacking,
+    or the trainer's own, and a deeper buffer shortens none of that. None where it was not seen."""
     held_wait_share: float = 0.0
     """Share of the period spent waiting while later batches were already there, held back."""
     device_stall_share: float | None = None

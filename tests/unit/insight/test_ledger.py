@@ -48,9 +48,12 @@ def test_receiving_and_sampling_are_taken_out_of_the_wait() -> None:
 
 def test_a_pinned_batch_is_not_received_by_the_trainer() -> None:
     trace = trace_of(TWO, [0.1] * 20, [0.0] * 20, receive_ns=2 * MS)
-    pinned = msgspec.structs.replace(trace, plan=Plan(workers=2, prefetch=2, pin_memory=True))
+    asked = Plan(workers=2, prefetch=2, pin_memory=True)
+    pinned = msgspec.structs.replace(trace, plan=asked, device="cuda")
 
     assert account(pinned).share("receive") == 0.0
+    # Without an accelerator nothing is pinned, and no thread receives.
+    assert account(msgspec.structs.replace(pinned, device="cpu")).share("receive") > 0.0
 
 
 def test_shutting_down_is_no_step() -> None:

@@ -1,12 +1,12 @@
-"""In which line of the user's code a worker spends its fetches: sampled, from a thread beside it.
+"""In which line of the user's code fetches are spent: sampled, from a thread beside their maker.
 
-    fetching thread   ──fetch────────────fetch──────        (torch's worker loop)
+    fetching thread   ──fetch────────────fetch──────        (a worker's, or the trainer itself)
     this thread         ^     ^     ^      ^     ^          some 50 times a second
                         └ the deepest frame of the user's, and whether the thread waits for a lock
 
 Guarantees
-- it runs in workers only, never in the trainer; the worker has a second thread already, torch's
-  queue feeder, by the time it starts;
+- it runs in the trainer only where that makes the batches itself, and somebody observes it; a
+  worker has a second thread already, torch's queue feeder, by the time it starts;
 - nothing of the fetching thread is stopped, traced or changed; its frames are only looked at;
 - it ends after `MOST_LOOKS` looks, some ten seconds of fetching; from then on it costs nothing;
 - at most `MOST_LINES` lines are kept and `MOST_SENT` sent at a time.
@@ -15,7 +15,8 @@ NOTE [The switch interval]
 To look, this thread needs the GIL, and gets it where the other one lets go of it: around a read or
 a decoder, or after Python's switch interval, 5 ms. Lines that let go would be seen far too often,
 and fetches of less than 5 ms hardly at all. So while it looks the worker's interval is 0.5 ms,
-unless somebody has set another than Python's. Threads of a dataset's own take turns more often
+unless somebody has set another than Python's; the trainer's stays, and there only fetches that
+last some intervals are looked at. Threads of a dataset's own take turns more often
 meanwhile. C code that holds the GIL is still seen too seldom.
 """
 
@@ -66,7 +67,13 @@ Seen = tuple[str, int, str, str, int, int]
 class HotLines:
     """Samples the thread that made it; `fetching` says when that is worth while."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, often: bool = True) -> None:
+        """Looks begin.
+
+        Args:
+            often: whether this process may take turns more often than it does.
+        """
+        self._often = often
         self.fetching = False
         self.cpu_ns = 0
         """CPU time of the looking, which is not the dataset's."""
@@ -87,11 +94,11 @@ class HotLines:
         return [(*where, *seen) for where, seen in lines[:MOST_SENT]]  # type: ignore[misc]
 
     def close(self) -> None:
-        """No more looks; the thread ends after its pause. A worker that ends need not ask."""
+        """No more looks; the thread ends after its pause. A process that ends need not ask."""
         self._closed = True
 
     def _run(self) -> None:
-        usual = sys.getswitchinterval() == USUAL_SWITCH_S
+        usual = self._often and sys.getswitchinterval() == USUAL_SWITCH_S
         if usual:
             sys.setswitchinterval(SHORT_SWITCH_S)
         looks = 0
@@ -140,7 +147,8 @@ class HotLines:
             kind = self._kind(frame.f_code)
             if kind < best_kind:
                 best, best_kind = frame, kind
-                library = library or _package(frame.f_code.co_filename)
+            if kind == best_kind == _LIBRARY:  # that which the user's code calls, not what it uses
+                library = _package(frame.f_code.co_filename)
             frame = frame.f_back
         if frame is None:
             return None

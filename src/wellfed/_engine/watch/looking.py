@@ -29,11 +29,17 @@ MOST_LOOKS = 64
 class Looking:
     """Decides for one maker which batches are looked at; holds the look at the present one."""
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int, *, known: bool = False) -> None:
+        """Nothing was made yet.
+
+        Args:
+            worker: number of the worker; -1 in the trainer's process.
+            known: others like it were looked at before, and their first batches told enough.
+        """
         self.samples = 0
         """Samples made so far."""
         self._worker = worker
-        self._batches = 0
+        self._batches = FIRST if known else 0
         self._looks = 0
         self._before: tuple[dict[str, int], Any] | None = None
         self._prints: tuple[int, ...] = ()

@@ -59,6 +59,8 @@ RNG_EVERY = 64
 # closely: an odd number, because shards and buffers come in powers of two.
 CHEAP_NS = 1_000_000
 CLOSELY_EVERY = 5
+# Some switch intervals of Python's, which is as closely as the trainer's own fetches are sampled.
+LONG_NS = 20_000_000
 MEAN_OVER = 16
 
 # What a sparing maker spends of the time that making takes: the step in the trainer's process is
@@ -82,6 +84,7 @@ class Maker:
         sparing: bool = False,
         seeded: bool = False,
         looking: Looking | None = None,
+        known: bool = False,
     ) -> None:
         """Prepare; nothing is opened before the first fetch.
 
@@ -93,6 +96,7 @@ class Maker:
                 look at the random generators, which costs most.
             seeded: the engine seeds each sample, so that draws cannot be told from that.
             looking: decides about closer looks at batches; None: there are none.
+            known: others like it were watched before, and their first batches told enough.
         """
         self.worker = worker
         self.clock = clock
@@ -108,7 +112,7 @@ class Maker:
         self.look: Look | None = None
         """What a closer look at that batch showed, where there was one."""
         self.looking = looking
-        self._batches = 0
+        self._batches = LOOK_FIRST if known else 0
         self._opened = opened
         self._paths_sent = 0
         self._beside_seen_ns = 0
@@ -216,11 +220,11 @@ class Maker:
         return self._batches < LOOK_FIRST or self._batches % LOOK_EVERY == 0
 
     def _sample_lines(self) -> None:
-        """What was sampled; begins in a worker whose batches turn out to take some time."""
+        """What was sampled; begins where batches turn out to take some time."""
         if self._hot is not None:
             self.lines = self._hot.take()
-        elif self.worker >= 0 and not self._sparing and self._mean_ns >= CHEAP_NS:
-            self._hot = HotLines()
+        elif not self._sparing and self._mean_ns >= (CHEAP_NS if self.worker >= 0 else LONG_NS):
+            self._hot = HotLines(often=self.worker >= 0)
 
     def _closely(self) -> bool:
         # By the mean, not by the last batch: whether one is watched must not depend on it.
@@ -253,6 +257,16 @@ class Maker:
         if self._counters is not None:
             self._counters.close()
             self._counters = None
+        if self._hot is not None:
+            self._hot.close()
+
+    def left(self) -> list[Seen]:
+        """What was sampled since the last batch that was looked into; a later fetch begins anew."""
+        hot, self._hot = self._hot, None
+        if hot is None:
+            return []
+        hot.close()
+        return hot.take()
 
     def _write(self, fetch: Fetch, after: Reading, fetch_ns: int, samples: int) -> Note:
         before, took_ns = fetch.before, fetch.took_ns

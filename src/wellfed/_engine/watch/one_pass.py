@@ -99,6 +99,7 @@ class Pass:
         note, paths = None, None
         if self.maker is not None:
             note, paths = self.maker.note, self.maker.paths
+            self.recorder.sampled(self.maker.lines)
             self._look(self.maker.look)
         elif mail is not None:
             note, paths = mail.note, mail.paths

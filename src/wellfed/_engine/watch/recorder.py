@@ -194,7 +194,7 @@ class Recorder:
             self.paths.update(dict.fromkeys(paths))
 
     def sampled(self, lines: Sequence[Seen]) -> None:
-        """Workers were seen in these lines."""
+        """Those that make batches were seen in these lines."""
         for *place, samples, locked in lines:
             where: Where = tuple(place)  # type: ignore[assignment]
             if where in self._samples or len(self._samples) < MOST_LINES:
@@ -213,6 +213,7 @@ class Recorder:
 
     def take_back(self, maker: Maker) -> None:
         """The pass that had it is over: the next one goes on with what it knows."""
+        self.sampled(maker.left())
         maker.close()
         self._idle_makers.append(maker)
 

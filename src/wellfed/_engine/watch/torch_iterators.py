@@ -36,6 +36,10 @@ WATCHED_LOOPS = {
 }
 """What runs in the workers of a module's loaders while they are watched."""
 
+# Epochs whose workers are looked at closely from their first batch on: three tell what happens in
+# each, and now and then one more, whether that is still so.
+CLOSE_EPOCHS, CLOSELY_EVERY = 3, 8
+
 
 class _Building(threading.local):
     one: Pass | None = None
@@ -111,7 +115,8 @@ class TorchIterators:
         if not self._passes.blind:
             try:
                 self.learn(type(it))
-                self._building.one = self._passes.begin(it, self._recorder_of(loader))
+                begun = self._building.one = self._passes.begin(it, self._recorder_of(loader))
+                worker.current.known = _is_known(begun.epoch["index"])
             except Exception:
                 self._passes.fail("the start of an iterator")
         try:
@@ -191,3 +196,10 @@ def _ready(it: Any, one: Pass) -> int:
         return len(one.arrived) + int(it._data_queue.qsize())
     except (AttributeError, NotImplementedError, OSError):
         return -1
+
+
+def _is_known(epoch: int) -> bool:
+    """Whether the workers of an epoch need no close look: it costs a worker some milliseconds, all
+    in all, which short epochs would pay again and again.
+    """
+    return epoch >= CLOSE_EPOCHS and epoch % CLOSELY_EVERY != 0

@@ -59,6 +59,9 @@ class _Current(threading.local):
     """The iterator that the maker serves, in the trainer."""
     message_bytes: int = 0
     """Length of the message that this thread is about to unpickle."""
+    known: bool = False
+    """Whether enough is known of the workers that this thread is about to start; forked ones find
+    it here."""
 
 
 # Process-wide by nature: torch's fetcher classes are, and Python's audit hook cannot be removed.
@@ -316,7 +319,9 @@ def _run(loop: Callable[..., None], args: tuple[Any, ...]) -> None:
     try:
         given = dict(zip(names, args, strict=True))
         number = given["worker_id"]
-        maker = Maker(number, opened_files, looking=Looking(number))
+        known = current.known
+        looking = Looking(number, known=known)
+        maker = Maker(number, opened_files, looking=looking, known=known)
         given["index_queue"] = inbox = _Inbox(given["index_queue"], maker)
         given["data_queue"] = _Outbox(given["data_queue"], maker, inbox)
         for kind in FETCHERS:

@@ -3,7 +3,14 @@
 from wellfed._insight.estimate import scale
 from wellfed._insight.rules.cpu import QUEUED
 from wellfed._insight.rules.say import cpu_evidence, waiting
-from wellfed._insight.supply import busy_cores, lost_share, neighbour_cores, usable_cores, waits
+from wellfed._insight.supply import (
+    SIGNIFICANT,
+    busy_cores,
+    lost_share,
+    neighbour_cores,
+    usable_cores,
+    waits,
+)
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import share
 
@@ -29,6 +36,9 @@ def noisy_neighbour(case: Case) -> Finding | None:
     # is a core for each of ours, all of it is.
     crowded = case.plan.workers + 1 > cores
     theirs = max(near / max(1e-9, near + busy_cores(case)), stolen) if crowded else 1.0
+    cost = scale(lost_share(case), min(1.0, theirs * stats.maker_queue_share))
+    if cost.value < SIGNIFICANT:
+        return None
     others = f"Other processes keep {near:.1f} of {cores:g} usable cores busy"
     if stolen >= STOLEN:
         others += f" and the hypervisor takes {share(stolen)}"
@@ -45,7 +55,7 @@ def noisy_neighbour(case: Case) -> Finding | None:
             cpu_evidence(case),
             Evidence(text=f"stolen by the hypervisor {share(stolen)}", value=stolen),
         ),
-        cost_share=scale(lost_share(case), min(1.0, theirs * stats.maker_queue_share)),
+        cost_share=cost,
         remedies=(
             Remedy(
                 change="run when the machine is free, or ask for cores of your own "

@@ -6,6 +6,7 @@ from wellfed._insight.estimate import scale
 from wellfed._insight.rules.say import waiting, with_plan
 from wellfed._insight.supply import (
     SIGNIFICANT,
+    comes_in_time,
     forecast,
     lost_share,
     makers_busy_share,
@@ -33,6 +34,8 @@ def head_of_line(case: Case) -> Finding | None:
         return None
     unordered = forecast(case, msgspec.structs.replace(plan, in_order=False))
     if unordered is None or unordered.gain.value < 1.05 or makers_busy_share(case) >= MAKERS_FULL:
+        return None
+    if comes_in_time(case):
         return None
     fetch = stats.stages["fetch"]
     deeper = forecast(case, msgspec.structs.replace(plan, prefetch=4 * (plan.prefetch or 2)))
@@ -90,7 +93,7 @@ def burst_jitter(case: Case) -> Finding | None:
     if not plan.workers or not waits(case) or makers_busy_share(case) >= MAKERS_FULL:
         return None
     fetch, period_s = stats.stages.get("fetch"), stats.period_s.value
-    if fetch is None or fetch.p99_s < UNEVEN * fetch.p50_s:
+    if fetch is None or fetch.p99_s < UNEVEN * fetch.p50_s or comes_in_time(case):
         return None
     step_s = period_s * (1 - stats.wait_share.value)
     if fetch.wall_s.value / plan.workers >= step_s:  # supply below demand: no buffer helps

@@ -33,7 +33,9 @@ def in_memory_overhead(case: Case) -> Finding | None:
     alone = without_workers(case)
     if case.plan.workers == 0 or alone is None or not waits(case):
         return None
-    if alone.gain.value < 1.05 or alone.gain.low < 1.0 or not _tiny_samples(case):
+    if alone.gain.value < 1.05 or alone.gain.low < 1.0:
+        return None
+    if not _tiny_samples(case) and not _dearer_to_move(case):
         return None
     measured = case.workload.inline_batch_s is not None and bool(case.workload.inline_batch_s.value)
     faster = gain(alone.gain.value)
@@ -185,6 +187,14 @@ def _tiny_samples(case: Case) -> bool:
         samples = case.stats.samples_per_batch
         sample_s = samples_s(case) / samples if samples else samples_s(case)
     return sample_s < TINY_SAMPLE_S and (case.stats.samples_per_batch or 0) > FEW_SAMPLES
+
+
+def _dearer_to_move(case: Case) -> bool:
+    """Whether handing a batch over takes longer than making it, and not for what it holds."""
+    if many_parts(case) or (case.stats.payload_bytes or 0) >= MANY_BYTES:
+        return False
+    few = (case.stats.samples_per_batch or 0) <= FEW_SAMPLES
+    return not few and moving_s(case) > _alone_s(case)
 
 
 def _alone_s(case: Case) -> float:

@@ -17,6 +17,7 @@ DOMINANT = 0.33
 # Reading four times the bytes that are returned leaves room even for what formats add.
 THROWN_AWAY = 4.0
 
+_ONCE = "do once what does not change, and store the result"
 _DECODING = "Image.draft() or a smaller stored size, simplejpeg, or decode on the device"
 _ROWS = "columns as NumPy arrays, taken once in __init__: row access by label builds a Series"
 _CHUNKS = "chunks of one sample each, or samples shuffled chunk by chunk"
@@ -44,7 +45,7 @@ def sample_evidence(case: Case) -> tuple[Evidence, ...]:
     hot = hottest(case)
     if hot is not None and hot.share >= DOMINANT:
         inside = f", inside {hot.library}" if hot.library else ""
-        text = f"{share(hot.share)} of worker time in {hot.function}() at {hot.place}{inside}"
+        text = f"{share(hot.share)} of {_time(case)} in {hot.function}() at {hot.place}{inside}"
         told.append(Evidence(text=text, value=hot.share))
     read, returned = case.stats.read_chars_per_batch, case.stats.payload_bytes
     if read and returned and read >= THROWN_AWAY * returned:
@@ -59,15 +60,19 @@ def cheaper_samples(case: Case) -> Remedy:
     if hot is None or hot.share < DOMINANT:
         cost = f" (now {duration(sample_s)} each)" if sample_s is not None else ""
         return Remedy(
-            change="make samples cheaper: resize once on disk, Image.draft(), or decode on the "
-            "device",
+            change=f"make samples cheaper: {_ONCE}",
             why=f"CPU time per sample{cost} sets the limit once every core is busy",
         )
-    instead = _INSTEAD.get(hot.library, "do once what does not change, and store the result")
+    instead = _INSTEAD.get(hot.library, _ONCE)
     spent_s = (samples_s(case) or stage_s(case, "fetch")) * hot.share
     return Remedy(
         change=f"{hot.place}: make {hot.function}() cheaper: {instead}",
-        why=f"{share(hot.share)} of worker time is there; the gain is that of halving it",
+        why=f"{share(hot.share)} of {_time(case)} is there; the gain is that of halving it",
         gain=of_gain(case, spent_s / 2 / max(1, case.plan.workers)),
         reproducibility="other values, if what a sample holds changes",
     )
+
+
+def _time(case: Case) -> str:
+    """Whose time samples take."""
+    return "worker time" if case.plan.workers else "loading time"
