@@ -94,11 +94,14 @@ class Unpacker:
         value, failure, raised = None, b"", None
         # What is told lies in the slabs, which may be free once they are unpacked.
         alone, most = len(batch.parts) == 1, epoch.flow.most
-        told: tuple[Any, ...] = (self._told(epoch, process, first),)
-        if not alone:
+        told: tuple[Any, ...]
+        if alone:
+            told = (self._told(epoch, process, first),)
+            slabs_bytes = self._slabs_bytes(process, first)
+        else:
             told = tuple(self._told(epoch, one, part) for one, part, _ in batch.parts)
             arrived_ns = max(at_ns for _, _, at_ns in batch.parts)
-        slabs_bytes = sum(self._slabs_bytes(one, part) for one, part, _ in batch.parts)
+            slabs_bytes = sum(self._slabs_bytes(one, part) for one, part, _ in batch.parts)
         self.largest_bytes = max(self.largest_bytes, slabs_bytes)
         try:
             if alone:

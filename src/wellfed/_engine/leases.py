@@ -108,6 +108,8 @@ class Shelf:
             self.drop(slab)
 
     def _collect(self) -> None:
+        if not self._holders.stirred:
+            return
         for slab in self._holders.ended():
             if slab not in self._regions:
                 self._sizes.pop(slab, None)

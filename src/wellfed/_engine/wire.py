@@ -9,7 +9,6 @@ that a process which is killed at any moment leaves nothing behind that others w
 """
 
 import array
-import contextlib
 import os
 import pickle
 import socket
@@ -104,8 +103,10 @@ def _pickled(task: Task) -> bytes:
     index = task.index
     # Setting up a ForkingPickler takes 4 µs, and there is nothing that only it can send.
     if type(index) is int or (type(index) is list and index and type(index[0]) is int):
-        with contextlib.suppress(Exception):  # of other entries of the list
+        try:
             return pickle.dumps(tuple(task), pickle.HIGHEST_PROTOCOL)
+        except Exception:  # of other entries of the list
+            pass
     return bytes(ForkingPickler.dumps(tuple(task)))
 
 
