@@ -29,13 +29,14 @@ from wellfed._engine.experiments.replay import HandedOver, Replay, Step
 from wellfed._engine.experiments.twin import index_batches, untouched, why_not
 from wellfed._insight.deciding import replayed_steps
 from wellfed._insight.diagnose import build_case
+from wellfed._insight.predict import predict_period
 from wellfed._planned.key import key_of
 from wellfed._tuner.answer import answer_of, expected_of, trials_of
 from wellfed._tuner.search import Ask, Stop, ask, best_of
 from wellfed._tuner.space import Space, first_of, own_space, space
 from wellfed._tuner.sweep import Knobs, checked_knobs, swept_space
 from wellfed.errors import NoVerdict
-from wellfed.records import Answer, Case, Report, Trial, Tuning
+from wellfed.records import Answer, Case, Plan, Report, Trial, Tuning
 
 __all__ = ["tune"]
 
@@ -105,7 +106,8 @@ class _Tuner:
         found = space(case, np.random.default_rng(0), spare_bytes=self._spare_bytes())
         with closing(self._trials(STRETCH_SHARE)) as trials:
             torchs, first = _searched(trials, found, TORCH_SHARE)
-            ours = own_space(found, readings_of(first), self._thread_safe)
+            expects = self._expects if self._thread_safe else None
+            ours = own_space(found, readings_of(first), expects)
             ours = first_of(ours, present) if own_ran else ours
             own, second = _searched(trials, ours, 1.0)
             first, second = trials.close(first, second)
@@ -142,6 +144,9 @@ class _Tuner:
             listed += trials_of(loader, own, some, tried)
         swept = {name: tuple(str(one) for one in values) for name, values in knobs.items()}
         return msgspec.structs.replace(self._tuning(trials, listed, answers), swept=swept)
+
+    def _expects(self, plan: Plan) -> float:
+        return predict_period(self._case, plan, np.random.default_rng(0)).value
 
     def _trials(self, stretch_share: float) -> Trials:
         wanted = self._wanted

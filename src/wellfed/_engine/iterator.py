@@ -20,7 +20,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from wellfed._engine.bookmark import Bookmark, passed_of, start_of
 from wellfed._engine.device import Destination
 from wellfed._engine.indices import bulk
-from wellfed._engine.moving import Gate, may_move, moved, reads_ahead, why_not_moved
+from wellfed._engine.moving import Relay, reads_ahead
 from wellfed._engine.passage import Passage, Resumption
 from wellfed._engine.reading import read_job
 from wellfed._engine.resume import Passed
@@ -31,7 +31,7 @@ from wellfed._engine.watch.one_pass import Pass
 from wellfed._engine.watch.recorder import Recorder
 from wellfed._engine.worker_pids import WorkerPid
 from wellfed._limits import Limits
-from wellfed.errors import UsageError, WellfedError
+from wellfed.errors import UsageError
 from wellfed.job import BEGINNING, Job, Start
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
@@ -98,10 +98,7 @@ class EngineIterator(_BaseDataLoaderIter):
         self._copied: Stream | None = None
         """The same batches where they are wanted; the stream itself if there is no destination."""
         self._copy_to = copy_to
-        self._gate: Gate | None = None
-        """What the stream reads its indices through, where another one may take over."""
-        self._next: tuple[Stream, Gate] | None = None
-        """The one that does, once the batches that were read for this one are delivered."""
+        self._relay = Relay()
         self._job = replace(
             read_job(loader), base_seed=int(self._base_seed), watched=watched, limits=limits
         )
@@ -159,8 +156,8 @@ class EngineIterator(_BaseDataLoaderIter):
             self._begin()
         else:
             self._end_pass()
-            if self._next is not None:
-                self._take_over(self._next)
+            if self._relay.pending:
+                self._take_over()
             self._begun_passes += 1
             self.delivered, self._ended = 0, False
             self._copied.restart(self._indices(BEGINNING))
@@ -199,10 +196,7 @@ class EngineIterator(_BaseDataLoaderIter):
             # Tensors of indices, where nothing but our own code sees them.
             asked = bulk(self._index_sampler) or asked
         asked = self._passage.reads(asked, marked=self._job.by_position)
-        if not may_move(self._job):
-            return asked
-        self._gate = Gate(asked, start)
-        return self._gate
+        return self._relay.gated(self._job, asked, start)
 
     def _next_data(self) -> Any:
         stream, one = self._copied, self._pass
@@ -212,8 +206,8 @@ class EngineIterator(_BaseDataLoaderIter):
         try:
             data = next(stream)
         except StopIteration:
-            if self._next is not None and self._gate and self.delivered == self._gate.number:
-                self._take_over(self._next)
+            if self._relay.due(self.delivered):
+                self._take_over()
                 return self._next_data()
             # Unless it is the user's own, which ends a loop but not the epoch.
             self._ended = getattr(stream, "ended", True)
@@ -262,7 +256,7 @@ class EngineIterator(_BaseDataLoaderIter):
         switch: Callable[[Plan], str | None] | None = getattr(self._stream, "switch", None)
         if not self.is_open:
             return "The epoch has ended."
-        if self._next is not None:
+        if self._relay.pending:
             return "It is on its way to another back end."
         if plan.backend != self.backend:
             return self.why_not_moved(plan) or self._move(plan)
@@ -270,26 +264,18 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def why_not_moved(self, plan: Plan) -> str | None:
         """Why the back end of that plan cannot take over within the epoch; None if it can."""
-        if self._gate is None:
-            return f"Its batches are made by the back end {self.backend!r} until the epoch ends."
-        return why_not_moved(self._job, plan, self.why_fixed)
+        return self._relay.why_not(self._job, plan, self.why_fixed)
 
     def _move(self, plan: Plan) -> str | None:
-        assert self._gate is not None
-        self._passage.read_further(reads_ahead(self._job, plan))
-        try:
-            self._next = moved(self._job, plan, self._gate, self._begun_passes)
-        except WellfedError as error:
-            return str(error)
-        return None
+        both = reads_ahead(self._job, self.plan) + reads_ahead(self._job, plan)
+        self._passage.read_further(both)
+        return self._relay.start(self._job, plan, self._begun_passes)
 
-    def _take_over(self, further: tuple[Stream, Gate]) -> None:
+    def _take_over(self) -> None:
         """From here on batches come from the stream that was started for them."""
         if self._copied is not None:
             self._copied.close()
-        stream, self._gate = further
-        self._next = None
-        self._serve(stream)
+        self._serve(self._relay.take())
 
     @property
     def why_fixed(self) -> str | None:
@@ -300,7 +286,7 @@ class EngineIterator(_BaseDataLoaderIter):
     def switching(self) -> bool:
         """Whether a switch waits until it changes no batch."""
         switching = getattr(self._stream, "switching", None)
-        return self._next is not None or (switching is not None and switching.pending)
+        return self._relay.pending or (switching is not None and switching.pending)
 
     @property
     def switch_refused(self) -> str | None:
@@ -360,9 +346,8 @@ class EngineIterator(_BaseDataLoaderIter):
         if copied is not None:
             self._plan = self.plan
         stream, self._stream = self.__dict__.get("_stream"), None
-        further, self._next = self.__dict__.get("_next"), None
-        if further is not None:
-            further[0].close()
+        if "_relay" in self.__dict__:
+            self._relay.close()
         if copied is None:
             return
         began_ns = self._clock()

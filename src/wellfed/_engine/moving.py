@@ -21,11 +21,12 @@ from wellfed._engine.processes import Processes
 from wellfed._engine.reading import ahead
 from wellfed._engine.rows import rows_of
 from wellfed._engine.switching import read_unnoticed
-from wellfed.job import BEGINNING, Job, Start
+from wellfed.errors import WellfedError
+from wellfed.job import Job, Start
 from wellfed.records import Plan
 from wellfed.seams import Backend, Stream
 
-__all__ = ["Gate", "may_move", "moved", "reads_ahead", "why_not_moved"]
+__all__ = ["Relay", "reads_ahead"]
 
 _BACKENDS: dict[str, Backend] = {one.name: one for one in (Inline(), Processes())}
 
@@ -33,7 +34,7 @@ _BACKENDS: dict[str, Backend] = {one.name: one for one in (Inline(), Processes()
 class Gate:
     """The indices of one stream, which may have to end before they do."""
 
-    def __init__(self, indices: Iterator[Any], start: Start = BEGINNING) -> None:
+    def __init__(self, indices: Iterator[Any], start: Start) -> None:
         """Open.
 
         Args:
@@ -61,55 +62,97 @@ class Gate:
         return index
 
 
-def may_move(job: Job) -> bool:
-    """Whether no batch of this job depends on who makes it, nor is one always better at it."""
-    return job.by_position and rows_of(job) is None
+class Relay:
+    """Hands the passes of one iterator over from one stream to another."""
 
+    def __init__(self) -> None:
+        """No pass has begun."""
+        self._gate: Gate | None = None
+        """Of the stream that there is; None where no other may take over."""
+        self._further: tuple[Stream, Gate] | None = None
+        """The one that does, once all that was read for the first is delivered."""
 
-def why_not_moved(job: Job, plan: Plan, fixed_because: str | None) -> str | None:
-    """Why another back end cannot make the rest of the epoch; None if it can.
+    def gated(self, job: Job, indices: Iterator[Any], start: Start) -> Iterator[Any]:
+        """The indices for the stream of a pass that begins there."""
+        # Rows of tensors in memory are always quicker in place.
+        if not job.by_position or rows_of(job) is not None:
+            return indices
+        self._gate = Gate(indices, start)
+        return self._gate
 
-    Args:
-        job: what is loaded; it `may_move`.
-        plan: how it would be made.
-        fixed_because: why each batch is made by its own worker; None if any may make it.
-    """
-    backend = _BACKENDS.get(plan.backend)
-    if backend is None:
-        return f"There is no back end {plan.backend!r} that could take over."
-    if fixed_because:
-        return f"Each batch is made by its own worker, because {fixed_because}."
-    if job.timeout_s and backend.name == Inline.name:
-        return "timeout is for worker processes."
-    if not read_unnoticed(job):
-        return "How far ahead the sampler is read may change what it yields."
-    return backend.refuses(job, plan)
+    @property
+    def pending(self) -> bool:
+        """Whether another stream has started, and waits for its turn."""
+        return self._further is not None
 
+    def why_not(self, job: Job, plan: Plan, fixed_because: str | None) -> str | None:
+        """Why another back end cannot make the rest of the pass; None if it can.
 
-def moved(job: Job, plan: Plan, gate: Gate, epoch: int) -> tuple[Stream, Gate]:
-    """Start another stream for what was not read yet, and shut the gate of the first.
+        Args:
+            job: what is loaded.
+            plan: how it would be made.
+            fixed_because: why each batch is made by its own worker; None if any may make it.
+        """
+        backend = _BACKENDS.get(plan.backend)
+        if self._gate is None or backend is None:
+            return "Its batches are made by the back end that it began with until the epoch ends."
+        if fixed_because:
+            return f"Each batch is made by its own worker, because {fixed_because}."
+        if job.timeout_s and backend.name == Inline.name:
+            return "timeout is for worker processes."
+        if not read_unnoticed(job):
+            return "How far ahead the sampler is read may change what it yields."
+        return backend.refuses(job, plan)
 
-    Args:
-        job: what is loaded.
-        plan: how, from here on.
-        gate: of the stream that there is.
-        epoch: how often the iterator was begun before.
+    def start(self, job: Job, plan: Plan, epoch: int) -> str | None:
+        """Start another stream for what was not read yet, and shut the gate of the first.
 
-    Raises:
-        Exception: what starting raises; then the gate stays open.
-    """
-    turn = gate.number % max(1, job.workers)
-    start = Start(epoch=epoch, number=gate.number, position=gate.position, turn=turn)
-    further = Gate(gate.indices, start)
-    further.given = []
-    try:
-        stream = _BACKENDS[plan.backend].open(replace(job, start=start), plan, further)
-    except BaseException:
-        gate.indices = chain(further.given, gate.indices)
-        raise
-    further.given = None
-    gate.shut = True
-    return stream, further
+        Args:
+            job: what is loaded; nothing speaks against moving.
+            plan: how, from here on.
+            epoch: how often the iterator was begun before.
+
+        Returns:
+            Why it cannot start; None if it has.
+        """
+        gate = self._gate
+        assert gate is not None
+        turn = gate.number % max(1, job.workers)
+        start = Start(epoch=epoch, number=gate.number, position=gate.position, turn=turn)
+        further = Gate(gate.indices, start)
+        further.given = []
+        try:
+            stream = _BACKENDS[plan.backend].open(replace(job, start=start), plan, further)
+        except BaseException as error:
+            gate.indices = chain(further.given, gate.indices)
+            if isinstance(error, WellfedError):
+                return str(error)
+            raise
+        further.given = None
+        gate.shut = True
+        self._further = stream, further
+        return None
+
+    def due(self, delivered: int) -> bool:
+        """Whether the first has no more to give, with so many batches delivered."""
+        return (
+            self._further is not None
+            and self._gate is not None
+            and (delivered == self._gate.number)
+        )
+
+    def take(self) -> Stream:
+        """The other stream, which is the one that there is from here on."""
+        assert self._further is not None
+        stream, self._gate = self._further
+        self._further = None
+        return stream
+
+    def close(self) -> None:
+        """End what waits for its turn."""
+        further, self._further = self._further, None
+        if further is not None:
+            further[0].close()
 
 
 def reads_ahead(job: Job, plan: Plan) -> int:

@@ -125,8 +125,10 @@ class Passage:
         return reads
 
     def read_further(self, more: int) -> None:
-        """The sampler is read so many indices further ahead than was said."""
-        self._marks = deque(self._marks, maxlen=(self._marks.maxlen or 0) + more)
+        """The sampler is read at most so many indices further ahead than was said."""
+        least = self._ahead + more + 2
+        if (self._marks.maxlen or 0) < least:
+            self._marks = deque(self._marks, maxlen=least)
 
     def settle(self) -> None:
         """Taking up is over: the trainer's generators are as it left them."""

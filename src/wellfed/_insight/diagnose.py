@@ -13,13 +13,14 @@ import numpy as np
 
 from wellfed._insight.abstain import not_enough_evidence, too_noisy
 from wellfed._insight.binding import bound_first, confidence, headline
+from wellfed._insight.estimate import scale
 from wellfed._insight.knobs import knobs
 from wellfed._insight.landscape import bounds, landscape
 from wellfed._insight.ledger import account
 from wellfed._insight.outlook import forecasts
 from wellfed._insight.rules import RULES
 from wellfed._insight.stats import summarise
-from wellfed._insight.supply import ceiling
+from wellfed._insight.supply import ceiling, respawn_share
 from wellfed._insight.untested import untested
 from wellfed.records import (
     Case,
@@ -33,6 +34,9 @@ from wellfed.records import (
 )
 
 __all__ = ["build_case", "diagnose", "find", "judge"]
+
+EPOCHS = "WF6"
+"""How the codes begin of what happens at the ends of epochs."""
 
 
 def diagnose(
@@ -90,4 +94,16 @@ def judge(case: Case) -> Verdict:
 
 def find(case: Case) -> tuple[Finding, ...]:
     """All findings of all rules, the binding one first."""
-    return bound_first([one for rule in RULES if (one := rule(case)) is not None])
+    found = [one for rule in RULES if (one := rule(case)) is not None]
+    return bound_first([_of_all_time(one, respawn_share(case)) for one in found])
+
+
+def _of_all_time(finding: Finding, starting_share: float) -> Finding:
+    """With its cost as a share of all the time, where a part of that goes to starting workers.
+
+    What a step costs is a share of steady time; what begins and ends an epoch, of all of it.
+    """
+    if finding.stakes != "time" or finding.code.startswith(EPOCHS):
+        return finding
+    cost = scale(finding.cost_share, 1 - starting_share)
+    return msgspec.structs.replace(finding, cost_share=cost)

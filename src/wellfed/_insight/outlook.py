@@ -26,7 +26,7 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     """
     plan, stats = case.plan, case.stats
     if plan.threads or by_rows(case):
-        # A worker with threads makes several batches at once, which the model does not know; and
+        # What a worker with threads took is told of several batches at once, and not of one; and
         # rows of tensors in memory are read in the trainer's process, whatever is asked for.
         return ()
     told = [

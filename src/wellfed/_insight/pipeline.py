@@ -184,7 +184,11 @@ def _deliver_at(
     """The delivery when CPU time is stretched by that much, and the cores it keeps busy."""
     stretch = shortage / speed
     way = demand.way(plan)
-    service_s = demand.fetch_off_s[places] + (demand.fetch_cpu_s[places] + way.sending_s) * stretch
+    computing_s = (demand.fetch_cpu_s[places] + way.sending_s) * stretch
+    service_s = demand.fetch_off_s[places] + computing_s
+    if plan.threads:
+        # A worker's threads wait side by side, and compute in turn: it has one interpreter.
+        service_s = np.maximum(computing_s, service_s / plan.threads)
     step_s = demand.step_off_s[places] + demand.step_cpu_s[places] * stretch
     receive_s = way.receiving_s * stretch
     if plan.backend == "processes" and plan.workers:

@@ -4,6 +4,7 @@ The order is the reader's: what is wrong, how large it is, how that is known, wh
 not to bother with; and last, small, what it all rests on.
 """
 
+import ast
 from dataclasses import dataclass
 
 from wellfed._report.figures import Advice, Bar, Card, Row, Split
@@ -149,7 +150,10 @@ def _elide(path: str, room: int) -> str:
 
 
 def _advice(sheet: Sheet, label: str, advice: Advice) -> None:
-    sheet.code(label, advice.change)
+    if _is_code(advice.change):
+        sheet.code(label, advice.change)
+    else:
+        sheet.row(label, (advice.change, "code"))
     promises: list[Part] = [(advice.gain, "strong")] if advice.gain else []
     promises += advice.side_effects
     if promises:
@@ -178,3 +182,12 @@ def _small_print(sheet: Sheet, rows: tuple[Row, ...]) -> None:
     for row in rows:
         sheet.row("" if row.label == before else row.label, (row.text, "small"))
         before = row.label
+
+
+def _is_code(change: str) -> bool:
+    """Whether it can be pasted as it is, and is not a sentence about what to do."""
+    try:
+        ast.parse(change)
+    except SyntaxError:
+        return False
+    return True

@@ -1,6 +1,6 @@
 """The plans that may be tried: legal, safe, and each with what the model expects of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -124,7 +124,11 @@ def _forecast(case: Case, plan: Plan, rng: np.random.Generator) -> Forecast:
 THREADS = (8, 32, 128)
 
 
-def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> Space:
+def own_space(
+    torchs: Space,
+    readings: Sequence[Reading],
+    expects: Callable[[Plan], float] | None = None,
+) -> Space:
     """Wellfed's plans that are worth a try, given how torch's came out.
 
     The engine makes batches no faster than torch's workers do, and hands them over with less: so
@@ -133,7 +137,8 @@ def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> 
     Args:
         torchs: torch's plans, with the model's forecasts.
         readings: what was measured of them.
-        thread_safe: whether samples may be fetched by several threads.
+        expects: seconds per batch that the model expects of a plan with threads; None where samples
+            may not be fetched by several at once.
     """
     measured = means_of(readings)
     best = min(measured, key=lambda plan: measured[plan], default=torchs.choices[0].plan)
@@ -147,8 +152,8 @@ def own_space(torchs: Space, readings: Sequence[Reading], thread_safe: bool) -> 
         own = msgspec.structs.replace(plan, backend=backend)
         seconds = measured.get(plan, choice.seconds)
         found.append(Choice(plan=own, seconds=seconds, memory_bytes=choice.memory_bytes))
-    if thread_safe:
-        found += _threaded(found)
+    if expects is not None:
+        found += _threaded(found, expects)
     return Space(choices=tuple(found), cores=torchs.cores)
 
 
@@ -159,15 +164,15 @@ def first_of(found: Space, present: Plan) -> Space:
     return msgspec.structs.replace(found, choices=(known, *others))
 
 
-def _threaded(found: Sequence[Choice]) -> list[Choice]:
-    """The same with threads in each worker, up to the cores: as if each were another worker."""
+def _threaded(found: Sequence[Choice], expects: Callable[[Plan], float]) -> list[Choice]:
+    """The same with threads in each worker, where there are few of those."""
     few = [one for one in found if one.plan.workers in (1, 2)]
-    return [
-        Choice(
-            plan=msgspec.structs.replace(one.plan, threads=threads),
-            seconds=one.seconds * one.plan.workers / min(threads, 16),
-            memory_bytes=one.memory_bytes,
-        )
+    plans = [
+        (one, msgspec.structs.replace(one.plan, threads=threads))
         for one in few
         for threads in THREADS
+    ]
+    return [
+        Choice(plan=plan, seconds=expects(plan), memory_bytes=one.memory_bytes)
+        for one, plan in plans
     ]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -148,3 +150,35 @@ def test_growth_is_the_slope_of_the_later_half() -> None:
 
     assert growth_bytes_per_s([gauge]) == pytest.approx(1e6, rel=0.05)
     assert growth_bytes_per_s([]) == 0
+
+
+def grown(**changed: Any) -> float:
+    """Growth of two workers that grew by 1 MB/s in all while they were watched."""
+    seconds = range(20)
+    gauge = Gauge(
+        name="workers_private_bytes",
+        at_ns=tuple(one * 1_000_000_000 for one in seconds),
+        values=tuple(50e6 + 1e6 * one for one in seconds),
+        how="planted",
+    )
+    trace = trace_of(Plan(workers=2, prefetch=2, start_method="fork"), [0.1] * 60, [0.1] * 60)
+    case = case_of(msgspec.structs.replace(trace, gauges=(gauge,)))
+    gauges = {"trainer_rss_bytes": changed.get("trainer_bytes", 1e12)}
+    stats = msgspec.structs.replace(case.stats, gauges=gauges)
+    workload = msgspec.structs.replace(case.workload, batches_per_epoch=changed.get("batches"))
+    case = msgspec.structs.replace(case, stats=stats, workload=workload)
+    plan = msgspec.structs.replace(case.plan, persistent=changed.get("persistent", False))
+    trace = msgspec.structs.replace(case.trace, plan=plan)
+    return memory_use([msgspec.structs.replace(case, trace=trace)], plan).growth_bytes
+
+
+def test_growth_is_followed_for_an_hour_or_as_long_as_the_workers_live() -> None:
+    period_s = 0.1
+
+    assert grown() == pytest.approx(3600e6, rel=0.01)
+    assert grown(batches=1_000) == pytest.approx(1_000 * period_s * 1e6, rel=0.05)
+    assert grown(batches=1_000, persistent=True) == pytest.approx(3600e6, rel=0.01)
+
+
+def test_forked_workers_copy_no_more_than_the_trainer_has() -> None:
+    assert grown(trainer_bytes=30e6) == pytest.approx(60e6)

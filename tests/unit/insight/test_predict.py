@@ -258,3 +258,19 @@ def test_an_unread_machine_limits_nothing() -> None:
     cores = cores_of(unread)
 
     assert (cores.speed(64), cores.least_period_s(1.0)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("cpu_share", "faster"), [(0.0, 8.0), (0.5, 2.0), (1.0, 1.0)])
+def test_threads_wait_side_by_side_and_compute_in_turn(cpu_share: float, faster: float) -> None:
+    trace = trace_of(Plan(workers=1, prefetch=8), [0.08] * 100, [0.0001] * 100, cpu_share=cpu_share)
+    case = case_of(trace, cores=8)
+    plan = Plan(backend="processes", workers=1, prefetch=8)
+
+    alone, threaded = (
+        predict_period(
+            case, msgspec.structs.replace(plan, threads=threads), np.random.default_rng(0)
+        )
+        for threads in (0, 8)
+    )
+
+    assert alone.value / threaded.value == pytest.approx(faster, rel=0.1)

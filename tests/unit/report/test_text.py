@@ -12,7 +12,7 @@ from reports import FED, NOISY, STARVED
 from rich.cells import cell_len
 
 from wellfed._report.sheet import Page, Sheet
-from wellfed._report.text import TextRenderer, render_text
+from wellfed._report.text import TextRenderer, _is_code, render_text
 from wellfed.records import Report, Site
 from wellfed.seams import Renderer
 
@@ -167,3 +167,17 @@ def test_the_report_room_opens_without_torch() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("num_workers=2", True),
+        ("torch.set_num_threads(1)  # before the loop", True),
+        ("leave the loader as it is", False),
+        ("data.py:48: make decode() cheaper: do once what does not change", False),
+        ("pack them in collate_fn: one tensor of all values", False),
+    ],
+)
+def test_only_what_can_be_pasted_is_broken_like_code(change: str, code: bool) -> None:
+    assert _is_code(change) == code

@@ -63,7 +63,7 @@ def test_a_stream_keeps_its_number_of_workers() -> None:
 def test_wellfeds_plans_expect_what_torchs_were_measured_to_take() -> None:
     torchs = found(case_of("one_worker_computes"))
     two = next(one.plan for one in torchs.choices if one.plan.workers == 2)
-    ours = own_space(torchs, [Reading(plan=two, seconds=0.125)], thread_safe=False)
+    ours = own_space(torchs, [Reading(plan=two, seconds=0.125)])
 
     same = [one for one in ours.choices if one.plan.workers == 2]
     assert [one.seconds for one in same] == [0.125]
@@ -73,14 +73,16 @@ def test_wellfeds_plans_expect_what_torchs_were_measured_to_take() -> None:
 
 def test_threads_are_tried_with_consent_only() -> None:
     torchs = found(case_of("remote_no_workers"))
-    ours = own_space(torchs, [], thread_safe=True)
+    ours = own_space(torchs, [], lambda plan: 1 / plan.threads)
 
     assert {one.plan.threads for one in ours.choices} == {0, 8, 32, 128}
+    threaded = [one for one in ours.choices if one.plan.threads]
+    assert all(one.seconds == 1 / one.plan.threads for one in threaded)
 
 
 def test_a_depth_that_was_best_for_torch_is_tried_for_wellfed_too() -> None:
     torchs = found(case_of("uneven_batches"))
     deep = next(one.plan for one in torchs.choices if one.plan.prefetch == 8)
-    ours = own_space(torchs, [Reading(plan=deep, seconds=0.001)], thread_safe=False)
+    ours = own_space(torchs, [Reading(plan=deep, seconds=0.001)])
 
     assert {one.plan.prefetch for one in ours.choices if one.plan.workers} == {2, 8}

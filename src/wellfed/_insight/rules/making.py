@@ -2,7 +2,14 @@
 
 from wellfed._insight.estimate import scale
 from wellfed._insight.rules.cpu import TINY_SAMPLE_S
-from wellfed._insight.rules.say import cpu_evidence, more_workers, of_gain, use_none, waiting
+from wellfed._insight.rules.say import (
+    best_first,
+    cpu_evidence,
+    more_workers,
+    of_gain,
+    use_none,
+    waiting,
+)
 from wellfed._insight.rules.transport import MANY_OBJECTS, MANY_TENSORS, moving_s
 from wellfed._insight.supply import MANY_BYTES, lost_share, makers_set_the_pace, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
@@ -92,7 +99,7 @@ def serialization_bound(case: Case) -> Finding | None:
             Evidence(text=f"unpickling {duration(receive_s)} in the trainer", value=receive_s),
         ),
         cost_share=lost_share(case),
-        remedies=(
+        remedies=best_first(
             Remedy(
                 change="return tensors or NumPy arrays from the dataset, one a field",
                 why="their contents go through shared memory and are not pickled",

@@ -5,6 +5,7 @@ from wellfed.records import Case, Estimate, Evidence, Forecast, Remedy
 from wellfed.records.amounts import duration, share
 
 __all__ = [
+    "best_first",
     "cpu_evidence",
     "more_workers",
     "of_gain",
@@ -58,6 +59,11 @@ def more_workers(case: Case, why: str) -> tuple[Remedy, ...]:
     if best is None:
         return ()
     return (with_plan(best, f"num_workers={best.plan.workers}", why, other_streams(case)),)
+
+
+def best_first(*remedies: Remedy) -> tuple[Remedy, ...]:
+    """The one that gains most first; those whose gain is not known come last, as they were."""
+    return tuple(sorted(remedies, key=lambda one: -(one.gain.value if one.gain else 0.0)))
 
 
 def use_none(case: Case) -> tuple[Remedy, ...]:

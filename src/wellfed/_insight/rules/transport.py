@@ -1,6 +1,13 @@
 """Getting batches out of the workers outweighs making them: by their bytes or by their parts."""
 
-from wellfed._insight.rules.say import more_workers, of_gain, samples_s, use_none, waiting
+from wellfed._insight.rules.say import (
+    best_first,
+    more_workers,
+    of_gain,
+    samples_s,
+    use_none,
+    waiting,
+)
 from wellfed._insight.supply import MANY_BYTES, lost_share, release_s, stage_s, waits
 from wellfed.records import Case, Evidence, Finding, Remedy
 from wellfed.records.amounts import duration, size
@@ -46,7 +53,7 @@ def transport_bytes(case: Case) -> Finding | None:
             *_release(case),
         ),
         cost_share=lost_share(case),
-        remedies=(
+        remedies=best_first(
             Remedy(
                 change="return the smallest dtype that holds the data, convert after the loader",
                 why="pictures as uint8 are a quarter of the bytes of float32 to copy and share",
@@ -81,7 +88,7 @@ def transport_objects(case: Case) -> Finding | None:
             *_moves(case),
         ),
         cost_share=lost_share(case),
-        remedies=(
+        remedies=best_first(
             Remedy(
                 change="pack them in collate_fn: one tensor of all values and one of lengths",
                 why=f"one object to move instead of {what}",
