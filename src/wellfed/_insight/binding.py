@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wellfed._insight.supply import SIGNIFICANT
+from wellfed._insight.supply import LITTLE, SIGNIFICANT
 from wellfed.records import Finding, Verdict
 from wellfed.records.amounts import gain
 
@@ -19,6 +19,9 @@ ABOUT_THE_SAME = 0.7
 
 # A remedy whose gain may as well be a loss of so much is no headline.
 LEAST_GAIN = 0.9
+
+KEEPS_UP = "consumer_bound"
+"""What is found where there is nothing to fix."""
 
 # What a finding may put at stake, the worst first.
 STAKES = ("data", "run", "time")
@@ -36,8 +39,8 @@ def bound_first(found: Sequence[Finding]) -> tuple[Finding, ...]:
     rivals = [one for one in found if STAKES.index(one.stakes) == worst]
     most = max(one.cost_share.value for one in rivals)
     dear = [one for one in rivals if one.cost_share.value >= ABOUT_THE_SAME * most]
-    keeps_up = any(one.name == "consumer_bound" for one in dear)
-    bound = next(one for one in dear if _pays(one) or not keeps_up)
+    keeps_up = any(one.name == KEEPS_UP for one in dear)
+    bound = next(one for one in dear if not keeps_up or _pays(one) or one.name == KEEPS_UP)
     rest = sorted((one for one in found if one is not bound), key=lambda one: -one.cost_share.value)
     return (bound, *rest)
 
@@ -49,7 +52,7 @@ def _pays(finding: Finding) -> bool:
     after the one that there is nothing to fix.
     """
     gains = [one.gain.value for one in finding.remedies if one.gain is not None]
-    return not gains or max(gains) >= 1 + SIGNIFICANT
+    return max(gains, default=0.0) >= 1 + LITTLE
 
 
 def headline(bound: Finding) -> str:

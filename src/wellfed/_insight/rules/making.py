@@ -81,7 +81,8 @@ def serialization_bound(case: Case) -> Finding | None:
         return None
     if objects < MANY_OBJECTS and message < LARGE_MESSAGE_BYTES:
         return None
-    if moving < 0.5 * stage_s(case, "fetch"):
+    # A batch that waits for others to be pickled is waiting for pickling.
+    if moving + stage_s(case, "queued") < 0.5 * stage_s(case, "fetch"):
         return None
     serialise_s, receive_s = stage_s(case, "serialise"), stage_s(case, "receive")
     return Finding(
