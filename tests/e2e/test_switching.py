@@ -299,7 +299,7 @@ def test_batches_that_workers_must_make_do_not_move_to_the_trainer() -> None:
 
 
 def test_a_number_of_workers_keeps_its_back_end() -> None:
-    refused(ours(Plain(), num_workers=2), INLINE, "that it began with until the epoch ends")
+    refused(ours(Plain(), num_workers=2), INLINE, "made by the back end 'processes' until")
 
 
 # -- what would change a batch is refused

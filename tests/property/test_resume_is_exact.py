@@ -231,3 +231,14 @@ def test_what_draws_nothing_goes_on_with_any_number_of_workers(
     one, other = ({"num_workers": number} for number in workers)
 
     check(makes[job], 5, one, other, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("stop", range(LAST))
+def test_a_stream_that_ended_with_a_short_batch_does_not_begin_again(
+    workers: int, stop: int
+) -> None:
+    """The dataset itself stands at its beginning by then."""
+    how = {"num_workers": workers, "prefetch_factor": 1 if workers else None}
+
+    check(JOBS["placed"], stop, how, how, 0)

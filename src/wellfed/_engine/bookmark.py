@@ -201,7 +201,7 @@ def _start_inline(iterator: Any) -> Start:
     job: Job = iterator._job
     said: dict[str, Any] = {}
     if not job.by_position and job.asks_dataset_every:
-        said = said_by(job.dataset, getattr(iterator._stream, "dataset_iterator", None))
+        said = said_by(job.dataset, getattr(iterator._stream, "fetcher", None))
     return Start(number=iterator.delivered, held={0: said} if said else {})
 
 

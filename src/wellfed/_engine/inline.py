@@ -12,7 +12,7 @@ from wellfed._engine.indices import Lookahead
 from wellfed._engine.positions import ByPosition
 from wellfed._engine.reading import ahead
 from wellfed._engine.rows import rows_of
-from wellfed._engine.stateful import put_back
+from wellfed._engine.stateful import has_ended, put_back
 from wellfed._engine.torchs import fetcher_of
 from wellfed._engine.watch import worker as watching
 from wellfed._engine.watch.letters import Delivery
@@ -75,8 +75,8 @@ class InlineStream:
         self._ahead = job.workers * ahead(plan)
         self._epoch = job.start.epoch - 1
         self._start = job.start
-        self.dataset_iterator: Any = None
-        """Of an iterable dataset: what its `__iter__` returned, where that is known."""
+        self.fetcher: Any = None
+        """What makes the batches, where that looks like torch's."""
         self.restart(indices)
         self._start = BEGINNING
 
@@ -89,6 +89,8 @@ class InlineStream:
     def restart(self, indices: Iterator[Any]) -> None:
         """Begin another epoch: an iterable dataset is asked for a new iterator."""
         self._epoch += 1
+        if has_ended(self._start.held.get(0, {})):
+            indices = iter(())
         if self._ahead:
             indices = Lookahead(indices, self._ahead)
         # A map reads one index, makes one batch, and goes on after an exception of either.
@@ -108,8 +110,8 @@ class InlineStream:
         held = self._start.held.get(0, {})
         put_back(held, dataset=job.dataset)
         fetcher = ByPosition(job, self._epoch) if job.by_position else fetcher_of(job)
-        self.dataset_iterator = getattr(fetcher, "dataset_iter", None)
-        put_back(held, iterator=self.dataset_iterator)
+        self.fetcher = fetcher
+        put_back(held, iterator=getattr(fetcher, "dataset_iter", None))
         known = (*watching.FETCHERS, ByPosition)
         return self._noted(fetcher) if type(fetcher) in known else fetcher.fetch
 

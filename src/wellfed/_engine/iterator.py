@@ -264,7 +264,7 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def why_not_moved(self, plan: Plan) -> str | None:
         """Why the back end of that plan cannot take over within the epoch; None if it can."""
-        return self._relay.why_not(self._job, plan, self.why_fixed)
+        return self._relay.why_not(self._job, self.backend, plan, self.why_fixed)
 
     def _move(self, plan: Plan) -> str | None:
         both = reads_ahead(self._job, self.plan) + reads_ahead(self._job, plan)

@@ -13,7 +13,7 @@ from wellfed._engine.board import Page
 from wellfed._engine.failures import packed_failure
 from wellfed._engine.fetching import MapFetcher, fetcher_of
 from wellfed._engine.positions import Seeds
-from wellfed._engine.stateful import is_stateful, put_back, said_by
+from wellfed._engine.stateful import has_ended, is_stateful, put_back, said_by
 from wellfed._engine.stream_states import riding
 from wellfed._engine.streams import Streams
 from wellfed._engine.watch.maker import Maker as Noting
@@ -128,6 +128,7 @@ class Maker:
                 put_back(held, dataset=setup.dataset)
                 self._fetcher = fetcher_of(setup, page)
                 put_back(held, iterator=getattr(self._fetcher, "dataset_iter", None))
+                self._exhausted = has_ended(held)
             except Exception:
                 self._failed = packed_failure(home)
             if setup.keeps_streams:
@@ -177,8 +178,7 @@ class Maker:
         if self._made % self._asks_every:
             return b""
         try:
-            iterator = getattr(self._fetcher, "dataset_iter", None)
-            said = said_by(self._setup.dataset, iterator)
+            said = said_by(self._setup.dataset, self._fetcher)
             return pickle.dumps(said) if said else b""
         except Exception:  # it cannot say it: then it is asked no more, and made again on resume
             self._asks_every = 0

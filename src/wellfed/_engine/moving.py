@@ -85,17 +85,18 @@ class Relay:
         """Whether another stream has started, and waits for its turn."""
         return self._further is not None
 
-    def why_not(self, job: Job, plan: Plan, fixed_because: str | None) -> str | None:
+    def why_not(self, job: Job, now: str, plan: Plan, fixed_because: str | None) -> str | None:
         """Why another back end cannot make the rest of the pass; None if it can.
 
         Args:
             job: what is loaded.
+            now: the back end that makes it.
             plan: how it would be made.
             fixed_because: why each batch is made by its own worker; None if any may make it.
         """
         backend = _BACKENDS.get(plan.backend)
         if self._gate is None or backend is None:
-            return "Its batches are made by the back end that it began with until the epoch ends."
+            return f"Its batches are made by the back end {now!r} until the epoch ends."
         if fixed_because:
             return f"Each batch is made by its own worker, because {fixed_because}."
         if job.timeout_s and backend.name == Inline.name:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["is_stateful", "put_back", "said_by"]
+__all__ = ["has_ended", "is_stateful", "put_back", "said_by"]
 
-_DATASET, _ITERATOR = "dataset", "iterator"
+_DATASET, _ITERATOR, _ENDED = "dataset", "iterator", "ended"
 
 
 def is_stateful(one: Any) -> bool:
@@ -15,14 +15,27 @@ def is_stateful(one: Any) -> bool:
     )
 
 
-def said_by(dataset: Any, iterator: Any) -> dict[str, Any]:
+def said_by(dataset: Any, fetcher: Any) -> dict[str, Any]:
     """What a dataset, and the iterator over it, say of where they stand; empty: nothing.
+
+    Args:
+        dataset: the user's.
+        fetcher: torch's; that of an iterable dataset has its iterator, and knows whether that has
+            ended with the last batch, which a dataset that begins again then does not tell.
 
     Raises:
         Exception: the user's own.
     """
-    asked = {_DATASET: dataset, _ITERATOR: iterator}
-    return {name: one.state_dict() for name, one in asked.items() if is_stateful(one)}
+    asked = {_DATASET: dataset, _ITERATOR: getattr(fetcher, "dataset_iter", None)}
+    said: dict[str, Any] = {
+        name: one.state_dict() for name, one in asked.items() if is_stateful(one)
+    }
+    return said | {_ENDED: True} if said and getattr(fetcher, "ended", False) else said
+
+
+def has_ended(said: dict[str, Any]) -> bool:
+    """Whether there was no more to be had of them in that epoch."""
+    return bool(said.get(_ENDED))
 
 
 def put_back(said: dict[str, Any], *, dataset: Any = None, iterator: Any = None) -> None:
