@@ -5,8 +5,9 @@
 `start`: each world begins with one worker and the least prefetch; its speed over the last fifth of
 the time is compared with the best of a grid of fixed plans, each measured alone on the same world.
 `steady`: drained, with the circle on and off, in turn: what it costs.
-`drift`: storage slows five times, the step takes twice as long, a neighbour takes a core: the time
-until the loader is within 90 % of what it settles at, and how often it switched.
+`drift`: storage slows five times, the step takes twice as long, a neighbour takes a core, or data
+that were in memory have to be waited for, with num_workers="auto": the time until the loader is
+within 90 % of what it settles at, and how often it switched.
 """
 
 import argparse
@@ -59,6 +60,7 @@ WORLDS = {
     "cpu": World(compute_s=0.001, step_s=0.001),
     "both": World(wait_s=0.003, compute_s=0.0005, step_s=0.004),
     "model": World(wait_s=0.0005, step_s=0.05),
+    "in memory": World(step_s=0.004),
 }
 
 
@@ -68,7 +70,7 @@ def spin(seconds: float) -> None:
         pass
 
 
-def loader(world: World, workers: int, **options: Any) -> tuple[Any, Samples]:
+def loader(world: World, workers: int | str, **options: Any) -> tuple[Any, Samples]:
     samples = Samples(world.wait_s, world.compute_s)
     fixed = {"prefetch_factor": 2, **options}
     return wellfed.DataLoader(samples, batch_size=BATCH, num_workers=workers, **fixed), samples
@@ -92,7 +94,7 @@ def speeds(
 def told(changes: tuple[Any, ...]) -> list[str]:
     return [
         f"{one.at_s:5.1f} s  {one.kind}: {one.before.workers} × {one.before.prefetch} -> "
-        f"{one.after.workers} × {one.after.prefetch}, {one.why}"
+        f"{one.after.workers} × {one.after.prefetch} ({one.after.backend}), {one.why}"
         for one in changes
     ]
 
@@ -139,13 +141,16 @@ def steady(seconds: float) -> dict[str, Any]:
 
 def drift(kind: str, seconds: float) -> dict[str, Any]:
     """How long it takes to settle again."""
-    world = WORLDS["latency"]
-    tuned, samples = loader(world, 2)
+    cached = kind == "a cache is lost"
+    world = WORLDS["in memory" if cached else "latency"]
+    tuned, samples = loader(world, "auto" if cached else 2)
     iterator = iter(tuned)
     step_s = [world.step_s]
     before = speeds(iterator, seconds / 2, lambda: step_s[0])
     neighbour = None
-    if kind == "storage slows 5 times":
+    if cached:
+        samples.wait_s.value = WORLDS["latency"].wait_s
+    elif kind == "storage slows 5 times":
         samples.wait_s.value *= 5
     elif kind == "the step doubles":
         step_s[0] *= 2
@@ -171,7 +176,12 @@ def drift(kind: str, seconds: float) -> dict[str, Any]:
     }
 
 
-DRIFTS = ("storage slows 5 times", "the step doubles", "a neighbour takes a core")
+DRIFTS = (
+    "storage slows 5 times",
+    "the step doubles",
+    "a neighbour takes a core",
+    "a cache is lost",
+)
 
 
 def main() -> None:
