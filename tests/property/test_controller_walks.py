@@ -106,7 +106,8 @@ def test_every_trace_keeps_the_guarantees(
                 switches += 1
                 before = plan
         plan = after
-    assert switches <= AT_ONCE + elapsed_s / EVERY_S
+    # Work that changes at every window is followed anew once a minute.
+    assert switches <= 2 * AT_ONCE + (AT_ONCE + 1) * elapsed_s / EVERY_S
 
 
 @settings(max_examples=50)

@@ -10,7 +10,8 @@ Guarantees
 - one thing changes at a time; one that did not help, or made the step slower, is undone at the next
   window that can tell, and not tried again before the work itself has changed (`DRIFT`);
 - no plan goes beyond the bounds, nor above what memory has room for;
-- at most `AT_ONCE` switches in a row, then one a minute; on constant input there comes an end;
+- at most `AT_ONCE` switches in a row, then one a minute, until the work changes; on constant input
+  there comes an end;
 - nothing is changed that would not pay before the epoch ends.
 """
 
@@ -98,12 +99,14 @@ class State(Record, frozen=True, kw_only=True):
     """Windows in a row in which it did not, and workers were idle."""
     gave_up: tuple[str, ...] = ()
     """Kinds of moves that did not help."""
-    fetch_s: float = 0.0
+    fetch_s: float | None = None
     gap_s: float = 0.0
-    """What a batch and a step took when the first of them was given up."""
+    """What a batch and a step take under this plan; None before that was seen."""
     allowed: float = AT_ONCE
     """Switches that may be made by now."""
     elapsed_s: float = 0.0
+    drifted_s: float = -EVERY_S
+    """When the work had changed so that many switches may follow each other again."""
 
 
 def step(state: State, window: Window) -> tuple[State, Decision]:
@@ -126,10 +129,24 @@ def _later(state: State, window: Window) -> State:
     """Time has passed; and the work may have changed, so that what did not help then may now."""
     allowed = min(AT_ONCE, state.allowed + window.seconds / EVERY_S)
     state = replace(state, allowed=allowed, elapsed_s=state.elapsed_s + window.seconds)
-    if not state.gave_up or state.trying is not None:
+    if state.fetch_s is None:
+        return _under_this_plan(state, window)
+    if state.trying is not None or not _drifted(state, window):
         return state
-    gone = _apart(window.gap_s, state.gap_s) or _apart(window.fetch_s or 0.0, state.fetch_s)
-    return replace(state, gave_up=()) if gone else state
+    state = replace(_under_this_plan(state, window), gave_up=())
+    if state.elapsed_s - state.drifted_s < EVERY_S:
+        return state
+    return replace(state, allowed=AT_ONCE, drifted_s=state.elapsed_s)
+
+
+def _under_this_plan(state: State, window: Window) -> State:
+    """What work is compared with from here on: more workers slow their own batches down."""
+    return replace(state, fetch_s=window.fetch_s or state.fetch_s, gap_s=window.gap_s)
+
+
+def _drifted(state: State, window: Window) -> bool:
+    fetch_s = window.fetch_s or state.fetch_s or 0.0
+    return _apart(window.gap_s, state.gap_s) or _apart(fetch_s, state.fetch_s or 0.0)
 
 
 def _apart(now: float, then: float) -> bool:
@@ -215,14 +232,13 @@ def _judge(state: State, trying: Trying, window: Window) -> tuple[State, Decisio
     against = _against(trying, window)
     if not against:
         # What helped may help further: one more window of the same is evidence enough.
+        state = _under_this_plan(state, window)
         return replace(state, trying=None, waits=EVIDENCE - 1), Keep()
     state = replace(
-        state,
+        _under_this_plan(state, trying.seen),
         plan=_within(trying.before, state, window),
         trying=None,
         gave_up=(*state.gave_up, trying.move.kind),
-        fetch_s=window.fetch_s or trying.seen.fetch_s or 0.0,
-        gap_s=window.gap_s,
     )
     return state, Undo(plan=state.plan, why=against)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from wellfed._tuner.controller import AT_ONCE, Decision, Keep, State, Switch, Undo, step
+from wellfed._tuner.controller import AT_ONCE, EVERY_S, Decision, Keep, State, Switch, Undo, step
 from wellfed._tuner.window import Bounds, Window
 from wellfed.records import Plan
 from wellfed.records._record import Record
@@ -23,6 +23,8 @@ class World(Record, frozen=True, kw_only=True):
     cpus: int = 8
     step_slower: float = 0.0
     """By how much a step takes longer for each worker."""
+    crowded: bool = False
+    """Whether workers past the cores take from each other, so that each batch takes longer."""
     hop_s: float = 0.0
     """What handing over takes, of a batch that is not made in place."""
     window_s: float = 1.0
@@ -36,6 +38,9 @@ class World(Record, frozen=True, kw_only=True):
         side_by_side = plan.workers * max(1, plan.threads)
         supply_s = max(self.fetch_s / side_by_side, self.fetch_s * self.on_cpu / self.cpus)
         period_s = max(gap_s + self.hop_s, supply_s)
+        if self.crowded:
+            fetch_s = self.fetch_s * max(1.0, plan.workers * self.on_cpu / self.cpus)
+            more = {"fetch_s": fetch_s, **more}
         return self._seen(gap_s, period_s, min(1.0, supply_s / period_s), more)
 
     def _seen(
@@ -310,3 +315,40 @@ def test_what_may_not_move_stays() -> None:
     _, decisions = run(State(plan=INLINE, bounds=BOUNDS), World(), 60)
 
     assert changes(decisions) == []
+
+
+# -- the work changes
+
+
+def test_after_a_drift_it_gets_there_as_soon_as_at_first() -> None:
+    world = World(fetch_s=0.02, gap_s=0.004, on_cpu=0.0)
+    state, _ = run(begun(), world, 40)
+    reached = state.plan.workers
+
+    # As many switches as there may be have been made by then.
+    state, after = run(replace(state, allowed=0.0), replace(world, fetch_s=0.06), 30)
+
+    assert state.plan.workers == pytest.approx(min(16, 3 * reached), abs=1)
+    assert changes(after)
+
+
+def test_work_that_changes_all_the_time_is_not_followed_all_the_time() -> None:
+    state = begun(4)
+    decisions: list[Decision] = []
+    for number in range(1_200):
+        world = World(gap_s=0.001, fetch_s=0.02 if number % 4 < 2 else 0.2)
+        state, one = run(state, world, 1)
+        decisions += one
+
+    minutes = 1_200 / EVERY_S
+    assert len(changes(decisions)) <= 2 * (AT_ONCE + (AT_ONCE + 1) * minutes)
+
+
+@pytest.mark.parametrize("gap_s", [0.001, 0.006])
+def test_workers_that_slow_each_other_down_are_no_drift(gap_s: float) -> None:
+    world = World(fetch_s=0.04, gap_s=gap_s, cpus=2, crowded=True)
+
+    state, _ = run(begun(1, cpus=4), world, 120)
+    _, later = run(state, world, 600)
+
+    assert changes(later) == []
