@@ -9,6 +9,7 @@ machine is, the controller decides. All of it runs inside `__next__`, about once
 """
 
 import logging
+import re
 import time
 import traceback
 import weakref
@@ -45,6 +46,9 @@ MOST_CHANGES = 256
 MOST_WORKERS, WORKERS_PER_CPU = 64, 8
 
 NEVER = float("inf")
+
+# What is said is said once, whatever the numbers in it are by then.
+_NUMBERS = re.compile(r"[\d.]+")
 
 
 class Live:
@@ -188,9 +192,10 @@ class Live:
         bounds = replace(self._state.bounds, why_fixed=fixed, backends=_others(iterator))
         self._state, decision = step(replace(self._state, bounds=bounds), window)
         if isinstance(decision, Keep):
-            if decision.why and decision.why != self._said:
+            what = _NUMBERS.sub("", decision.why)
+            if what and what != self._said:
                 self._keep("out of reach", before, before, decision.why)
-            self._said = decision.why or self._said
+            self._said = what or self._said
             return
         refused = iterator.switch(decision.plan)
         if refused is not None:

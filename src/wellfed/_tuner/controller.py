@@ -44,6 +44,9 @@ STILL_IDLE = 0.02
 # The work has changed: a batch or a step takes this much longer, or shorter.
 DRIFT = 1.5
 
+# And by no less than this share of the time per batch: what is quick varies by more than that.
+SEEN = 0.1
+
 # Switches that may follow each other closely: from one worker to 32 by doubling, and one more.
 AT_ONCE = 6
 EVERY_S = 60.0
@@ -145,13 +148,14 @@ def _under_this_plan(state: State, window: Window) -> State:
 
 
 def _drifted(state: State, window: Window) -> bool:
-    fetch_s = window.fetch_s or state.fetch_s or 0.0
-    return _apart(window.gap_s, state.gap_s) or _apart(fetch_s, state.fetch_s or 0.0)
+    least_s = SEEN * window.period_s
+    then_s = state.fetch_s or 0.0
+    fetch_s = window.fetch_s or then_s
+    return _apart(window.gap_s, state.gap_s, least_s) or _apart(fetch_s, then_s, least_s)
 
 
-def _apart(now: float, then: float) -> bool:
-    least = 1e-6  # what is shorter than that is nothing, however often
-    return max(now, then) > DRIFT * max(min(now, then), least)
+def _apart(now: float, then: float, least: float) -> bool:
+    return max(now, then) > DRIFT * min(now, then) and abs(now - then) > least
 
 
 def _counted(state: State, window: Window) -> State:

@@ -352,3 +352,15 @@ def test_workers_that_slow_each_other_down_are_no_drift(gap_s: float) -> None:
     _, later = run(state, world, 600)
 
     assert changes(later) == []
+
+
+def test_quick_batches_that_vary_are_no_drift() -> None:
+    """A tenth of the time is waited, whatever the plan; a batch takes a worker next to nothing."""
+    state, decisions = begun(2), list[Decision]()
+    for number in range(200):
+        fetch_s = 0.0003 if number % 2 else 0.0006
+        seen = World(gap_s=0.0045).window(plan(2), fetch_s=fetch_s, busy_share=0.2, wait_s=0.1)
+        state, decision = step(state, seen)
+        decisions.append(decision)
+
+    assert len(changes(decisions)) <= 2
