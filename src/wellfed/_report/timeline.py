@@ -112,7 +112,7 @@ def save_timeline(report: Report, path: str | Path, profile: str | Path | None =
     data = json.dumps(drawn, separators=(",", ":"), allow_nan=False).encode()
     path = Path(path)
     try:
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        path.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
     except OSError as error:
         raise ReportError(f"cannot write the timeline to {path}: {error.strerror}") from error
 

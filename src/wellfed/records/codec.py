@@ -102,7 +102,8 @@ def save(record: msgspec.Struct, path: str | Path) -> None:
     """
     data = encode(record)
     if str(path).endswith(".gz"):
-        data = gzip.compress(data, mtime=0)
+        # Python's default, 9, takes four times as long for one per cent less.
+        data = gzip.compress(data, compresslevel=6, mtime=0)
     try:
         Path(path).write_bytes(data)
     except OSError as error:
