@@ -273,9 +273,10 @@ class EngineIterator(_BaseDataLoaderIter):
 
     def _take_over(self) -> None:
         """From here on batches come from the stream that was started for them."""
-        if self._copied is not None:
-            self._copied.close()
+        before = self._copied
         self._serve(self._relay.take())
+        if before is not None:  # in this order: Ctrl-C while it ends loses no batch
+            before.close()
 
     @property
     def why_fixed(self) -> str | None:
