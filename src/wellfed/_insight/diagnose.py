@@ -35,9 +35,6 @@ from wellfed.records import (
 
 __all__ = ["build_case", "diagnose", "find", "judge"]
 
-EPOCHS = "WF6"
-"""How the codes begin of what happens at the ends of epochs."""
-
 
 def diagnose(
     machine: Machine, workload: Workload, trace: Trace, rng: np.random.Generator
@@ -103,7 +100,7 @@ def _of_all_time(finding: Finding, starting_share: float) -> Finding:
 
     What a step costs is a share of steady time; what begins and ends an epoch, of all of it.
     """
-    if finding.stakes != "time" or finding.code.startswith(EPOCHS):
+    if finding.stakes != "time" or finding.of_epochs:
         return finding
     cost = scale(finding.cost_share, 1 - starting_share)
     return msgspec.structs.replace(finding, cost_share=cost)

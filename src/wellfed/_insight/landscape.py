@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 
 from wellfed._insight.estimate import scale
-from wellfed._insight.outlook import forecast_of, worker_counts
-from wellfed._insight.predict import predict_period, speedup
+from wellfed._insight.outlook import forecast_of, gain_of, worker_counts
+from wellfed._insight.predict import predict_period
 from wellfed._insight.supply import ceiling, usable_cores, waits
 from wellfed.records import Bound, Case, Estimate, Forecast
 
@@ -26,9 +26,8 @@ def landscape(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
         for workers in _thinned([count for count in worker_counts(case) if count])
         for prefetch in DEPTHS
     ]
-    now = case.stats.period_s
     return case.forecasts + tuple(
-        forecast_of(case, plan, speedup(now, predict_period(case, plan, rng)))
+        forecast_of(case, plan, gain_of(case, plan, predict_period(case, plan, rng)))
         for plan in plans
         if plan not in known
     )
@@ -70,7 +69,8 @@ def _cpu(case: Case) -> Bound | None:
     step_s = stats.period_s.value * (1 - stats.wait_share.value) * (stats.step_cpu_cores or 0.0)
     demand_s = making_s + step_s
     cores = usable_cores(case)
-    rate = cores / demand_s
+    # What was measured is possible.
+    rate = max(cores / demand_s, 1 / stats.period_s.value)
     spread = fetch.wall_s.spread
     return Bound(
         name="cpu",

@@ -11,7 +11,7 @@ from wellfed._insight.startup import start_up_of
 from wellfed._insight.supply import by_rows, ceiling, respawn_s, stage_s, usable_cores
 from wellfed.records import Case, Estimate, Forecast, Plan
 
-__all__ = ["forecast_of", "forecasts", "worker_counts"]
+__all__ = ["forecast_of", "forecasts", "gain_of", "worker_counts"]
 
 # Past these, a step of one is no news: the curve is flat or linear between them.
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -24,13 +24,13 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
     for none instead of some, because starting and ending them is part of the cost. A plan that
     would not fit into memory, /dev/shm or the open files is not told.
     """
-    plan, stats = case.plan, case.stats
+    plan = case.plan
     if plan.threads or by_rows(case):
         # What a worker with threads took is told of several batches at once, and not of one; and
         # rows of tensors in memory are read in the trainer's process, whatever is asked for.
         return ()
     told = [
-        forecast_of(case, other, _gain_of_workers(case, other, period_s))
+        forecast_of(case, other, gain_of(case, other, period_s))
         for other, period_s in worker_curve(case, worker_counts(case), rng)
         if other != plan and (other.workers <= plan.workers or fit([case], other).fits)
     ]
@@ -40,7 +40,7 @@ def forecasts(case: Case, rng: np.random.Generator) -> tuple[Forecast, ...]:
             variants.append(msgspec.structs.replace(plan, in_order=False))
         variants = [other for other in variants if fit([case], other).fits]
         told += [
-            forecast_of(case, other, speedup(stats.period_s, predict_period(case, other, rng)))
+            forecast_of(case, other, gain_of(case, other, predict_period(case, other, rng)))
             for other in variants
         ]
         told += _persistent(case)
@@ -55,8 +55,16 @@ def worker_counts(case: Case) -> list[int]:
     return sorted({*(count for count in COUNTS if count <= most), case.plan.workers})
 
 
-def _gain_of_workers(case: Case, other: Plan, period_s: Estimate) -> Estimate:
-    """New speed over old; with no workers instead of some, by a trial if there was one."""
+def gain_of(case: Case, other: Plan, period_s: Estimate) -> Estimate:
+    """New speed over old; with no workers instead of some, by a trial if there was one.
+
+    Over whole epochs where workers were seen to be started anew, else in steady state.
+
+    Args:
+        case: the run.
+        other: another plan.
+        period_s: seconds from batch to batch that the model expects of it.
+    """
     now = case.stats.period_s
     if other.workers and case.plan.workers and respawn_s(case):
         return _gain_of_epochs(case, other, period_s)

@@ -63,7 +63,7 @@ class Model(NamedTuple):
 
     def periods_s(self, plan: Plan) -> list[float]:
         """Mean seconds from one batch to the next under a plan, of each resample."""
-        least_s = self.demand.cores.least_period_s(self.demand.work_s(plan))
+        least_s = _least_period_s(self.demand, plan)
         return [max(least_s, period_s) for period_s, _ in self.played(plan)]
 
 
@@ -75,6 +75,8 @@ class _Fit(NamedTuple):
     """Measured wait over modelled wait on the plan that ran."""
     error: float
     """Relative error of the uncorrected model on the plan that ran, 0 to 1."""
+    bound: float
+    """What the cores' limit is multiplied by: the plan that ran has shown how much they do."""
 
 
 def model_of(
@@ -142,6 +144,7 @@ def _fit(case: Case, rng: np.random.Generator, transport: Transport) -> _Fit | N
         model=model,
         correction=min(_MOST_CORRECTION, max(1 / _MOST_CORRECTION, correction)),
         error=min(1.0, abs(float(period_s) / measured_s - 1)),
+        bound=min(1.0, measured_s / _least_period_s(model.demand, case.plan)),
     )
 
 
@@ -149,7 +152,7 @@ def _predict(case: Case, plan: Plan, fit: _Fit) -> Estimate:
     if _alike(plan, case.plan):
         return case.stats.period_s
     demand = fit.model.demand
-    least_s = demand.cores.least_period_s(demand.work_s(plan))
+    least_s = fit.bound * _least_period_s(demand, plan)
     # The step was measured; only the wait is the model's, so only the wait is corrected.
     periods = [max(least_s, p - w + w * fit.correction) for p, w in fit.model.played(plan)]
     value = float(np.mean(periods))
@@ -157,6 +160,11 @@ def _predict(case: Case, plan: Plan, fit: _Fit) -> Estimate:
     sampled = Estimate(value=value, low=max(0.0, value - half), high=value + half)
     base = FIRST_WORKERS_ERROR if plan.workers and not case.plan.workers else BASE_ERROR
     return widen(widen(sampled, base), fit.error)
+
+
+def _least_period_s(demand: Demand, plan: Plan) -> float:
+    """Seconds from one batch to the next that the cores allow, whatever the order of the work."""
+    return max(1e-9, demand.cores.least_period_s(demand.work_s(plan)))
 
 
 def _played(demand: Demand, plan: Plan, row: NDArray[np.int64]) -> tuple[float, float]:

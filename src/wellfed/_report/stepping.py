@@ -92,7 +92,9 @@ def _with_remedy(report: Report, split: Split) -> list[StepBar]:
     """The step with the settings advised first; nothing where their gain is not known."""
     verdict = report.verdict
     bound = next((one for one in verdict.findings if one.name == verdict.name), None)
-    remedy = bound.remedies[0] if bound is not None and bound.remedies else None
+    if bound is None or bound.of_epochs:  # what is won there is not won in a step
+        return []
+    remedy = bound.remedies[0] if bound.remedies else None
     if remedy is None or remedy.plan is None or remedy.gain is None or remedy.gain.value <= 1:
         return []
     how = "measured" if remedy.measured else "predicted"

@@ -60,6 +60,11 @@ class Finding(Record, frozen=True, kw_only=True):
     """What is at stake: "time"; "run", which a limit would end; or "data", which is not what it is
     meant to be. Data comes before the run, and the run before time, whatever they cost."""
 
+    @property
+    def of_epochs(self) -> bool:
+        """Whether it is about how epochs begin and end: its cost is a share of them as a whole."""
+        return self.code.startswith("WF6")
+
 
 class Knob(Record, frozen=True, kw_only=True):
     """What changing one setting would do here, including nothing at all."""

@@ -274,3 +274,13 @@ def test_threads_wait_side_by_side_and_compute_in_turn(cpu_share: float, faster:
     )
 
     assert alone.value / threaded.value == pytest.approx(faster, rel=0.1)
+
+
+def test_what_the_plan_that_ran_has_shown_the_cores_can_do() -> None:
+    # Two workers that compute side by side, on a machine that is thought to have one core.
+    case = case_of(trace_of(workers(2), [0.08] * 100, [0.001] * 100), cores=1)
+
+    deeper = predict_period(case, msgspec.structs.replace(workers(2), prefetch=8), rng())
+
+    assert case.stats.period_s.value == pytest.approx(0.04, rel=0.05)
+    assert deeper.value < 0.06

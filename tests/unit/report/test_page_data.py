@@ -4,7 +4,7 @@ import time
 
 import msgspec
 import pytest
-from reports import est
+from reports import STARVED, est
 
 from recorded import NAMES, recorded
 from wellfed._report import tables
@@ -203,3 +203,16 @@ def test_a_million_batches_make_a_page_of_the_same_size_within_ten_seconds() -> 
 
     assert time.perf_counter() - began_s < 10
     assert len(drawn) < 1.02 * len(render_html(report))
+
+
+def test_what_is_won_between_epochs_is_no_shorter_step() -> None:
+    labels = [bar.label for bar in step_bars(STARVED, view(STARVED).split)]
+    bound, *others = STARVED.verdict.findings
+    respawn = msgspec.structs.replace(bound, code="WF601")
+    verdict = msgspec.structs.replace(STARVED.verdict, findings=(respawn, *others))
+    report = msgspec.structs.replace(STARVED, verdict=verdict)
+
+    without = [bar.label for bar in step_bars(report, view(report).split)]
+
+    assert labels[1] == bound.remedies[0].change
+    assert without == [labels[0], labels[-1]]
