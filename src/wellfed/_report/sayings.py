@@ -98,8 +98,8 @@ def about_waits(report: Report) -> str:
     if not late:
         return f"No batch came late in {len(spans):,}."
     return (
-        f"{late:,} of {len(spans):,} batches were not there when the loop asked; the longest wait "
-        f"was {duration(longest)}."
+        f"The loop waited for {late:,} of {len(spans):,} batches, their unpacking included: "
+        f"{duration(longest)} at the longest."
     )
 
 
