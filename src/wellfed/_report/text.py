@@ -188,6 +188,6 @@ def _is_code(change: str) -> bool:
     """Whether it can be pasted as it is, and is not a sentence about what to do."""
     try:
         ast.parse(change)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # also of what is no text
         return False
     return True

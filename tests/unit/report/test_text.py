@@ -177,6 +177,8 @@ def test_the_report_room_opens_without_torch() -> None:
         ("leave the loader as it is", False),
         ("data.py:48: make decode() cheaper: do once what does not change", False),
         ("pack them in collate_fn: one tensor of all values", False),
+        ("a name that is no UTF-8 \udcff", False),
+        ("no\0text", False),
     ],
 )
 def test_only_what_can_be_pasted_is_broken_like_code(change: str, code: bool) -> None:
