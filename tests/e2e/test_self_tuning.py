@@ -101,10 +101,10 @@ class Slowing(Drawing):
     """Samples that cost nothing at first, and are then waited for."""
 
     def __len__(self) -> int:
-        return 2_000
+        return 2_400
 
     def __getitem__(self, index: int) -> Any:
-        if index >= 800:
+        if index >= 400:
             time.sleep(0.005)
         return super().__getitem__(index)
 
@@ -113,7 +113,7 @@ def test_an_auto_loader_whose_samples_become_slow_gets_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("WINDOW_NS", "LONG_WINDOW_NS", "AGAIN_NS"):
-        monkeypatch.setattr(_live, name, 0.1e9)
+        monkeypatch.setattr(_live, name, 0.3e9)
     monkeypatch.setattr(auto, "INLINE_S", 1.0)  # whatever the first ones take on a busy machine
 
     def loader(**more: Any) -> Any:
@@ -129,7 +129,7 @@ def test_an_auto_loader_whose_samples_become_slow_gets_workers(
     (moved, *_) = [one for one in ours.report().changes if one.kind == "switch"]
 
     assert makers[0] == "inline"
-    assert makers[-1] == "processes"
+    assert "processes" in makers
     assert "a batch takes the trainer" in moved.why
     torch.manual_seed(3)
     assert seen == [plain(batch) for batch in loader(plan=Plan(backend="inline"))]

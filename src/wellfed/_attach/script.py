@@ -9,7 +9,9 @@ import importlib.util
 import io
 import os
 import pkgutil
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
@@ -56,8 +58,20 @@ def run_script(target: str, args: list[str], *, module: bool = False) -> Ended:
     except SystemExit as leaving:
         return Ended(code=_exit_code(leaving.code))
     except BaseException as error:
+        _hear_of_no_more_deaths()
         return Ended(code=1, error=error)
     return Ended()
+
+
+def _hear_of_no_more_deaths() -> None:
+    """Take torch's handler of SIGCHLD away: the script has its error.
+
+    It raises in whatever runs, whenever any child ends, as long as it knows of a worker that died.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    torchs = getattr(handler, "__module__", "") == "torch.utils.data._utils.signal_handling"
+    if torchs and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _open_file(path: str) -> tuple[CodeType, ModuleType]:
