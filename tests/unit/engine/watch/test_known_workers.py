@@ -37,6 +37,7 @@ def test_workers_of_each_of_the_first_epochs_are_looked_at_and_now_and_then_late
     assert found[8] == 6
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_spawned_workers_know_nothing_of_the_others() -> None:
     assert looks_by_epoch("spawn", 5) == [6] * 5
