@@ -353,8 +353,6 @@ class Flow:
         if number is None:
             return Wait()
         one = self._batches.pop(number)
-        if one.parts == 1:
-            return Deliver(number, one.home, (one.got[0],))
         return Deliver(number, one.home, tuple(one.got[part] for part in range(one.parts)))
 
     def check(self) -> None:

@@ -49,7 +49,7 @@ PRIVATE_SHARE = 0.0005
 PATIENCE_S = 0.25
 WAIT_S = 0.01
 
-# Most batches come sooner than this, and what they would need is not asked for: that takes 5 µs.
+# Most batches come sooner than this, and what they would need is not asked for.
 SOON_S = 0.002
 
 # Until the first batch shows what one takes, slabs have so much of what may be taken: making one

@@ -101,7 +101,7 @@ def send_task(to: socket.socket, task: Task) -> bool:
 
 def _pickled(task: Task) -> bytes:
     index = task.index
-    # Setting up a ForkingPickler takes 4 µs, and there is nothing that only it can send.
+    # Setting up a ForkingPickler takes longer than pickling, and nothing here needs it.
     if type(index) is int or (type(index) is list and index and type(index[0]) is int):
         try:
             return pickle.dumps(tuple(task), pickle.HIGHEST_PROTOCOL)

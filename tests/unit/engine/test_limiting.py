@@ -96,7 +96,7 @@ def test_workers_that_memory_took_away_come_back_with_it() -> None:
     assert taken[-1] < 4
     assert given == list(range(taken[-1] + 1, 5))
     assert machine.said[0].startswith("Memory is short")
-    assert f"Memory is there again: 4 workers, no longer {3}." in machine.said
+    assert "Memory is there again: 4 workers, no longer 3." in machine.said
 
 
 @pytest.mark.parametrize("workers", [1, 2, 6])
