@@ -49,7 +49,8 @@ class DataLoader(TorchDataLoader[T]):
         dataset: as in torch, and so are all others down to `in_order`.
         num_workers: as in torch; or "auto", which chooses how batches are made by timing a few
             samples when the iterator starts, and with `autotune` anew while it goes on. The order
-            of samples is then torch's, and random draws depend on the seed, the epoch and the position in the epoch alone.
+            of samples is then torch's, and random draws depend on the seed, the epoch and the
+            position in the epoch alone.
         plan: how batches are made, by hand: a `wellfed.records.Plan`, or a file that
             `wellfed tune --plan` wrote. By default it follows from `num_workers` and
             `prefetch_factor`, and so it does where a file's plan does not hold here.
