@@ -11,10 +11,10 @@ class Dying(Dataset):
     def __len__(self) -> int:
         return 100
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> int:
         if index == 90:
             os._exit(9)
-        return torch.zeros(2)
+        return index
 
 
 def train(loader: DataLoader, most: int = 1000) -> None:
@@ -32,4 +32,5 @@ if __name__ == "__main__":
     elif way == "raises at once":
         train(DataLoader(TensorDataset(torch.zeros(200, 2))), most=0)
     elif way == "worker dies":
-        train(DataLoader(Dying(), num_workers=1))  # worker dies
+        # Nothing in shared memory: torch asks a worker for each descriptor, and this one is dead.
+        train(DataLoader(Dying(), num_workers=1, collate_fn=list))  # worker dies
